@@ -27,9 +27,7 @@ class TrustDomain:
 
     def __post_init__(self) -> None:
         if not _TRUST_DOMAIN.fullmatch(self.name):
-            raise IdentityError(
-                f"invalid trust domain {self.name!r}: use lower case letters, digits, '.', '-', '_'"
-            )
+            raise IdentityError(f"invalid trust domain {self.name!r}: use lower case letters, digits, '.', '-', '_'")
 
     def __str__(self) -> str:
         return self.name
