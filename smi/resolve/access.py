@@ -1,0 +1,124 @@
+"""TrafficTargets -> who may use which target port of a workload class.
+
+Source of the rules: the SMI Traffic Access Control specification (v1alpha3), and the README of this package where
+the specification leaves a case open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ca.identity import TrustDomain, WorkloadIdentity
+from smi.index import MeshObjects
+from smi.model import Access, Grant
+from smi.objects import AccessRule, HTTPMatch, TrafficTarget
+from smi.protocol import Protocol
+from smi.resolve import codes
+from smi.resolve.findings import Findings
+from smi.resolve.services import age_key
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedTarget:
+    """A TrafficTarget with its routes looked up.
+
+    `http` None: it has no HTTPRouteGroup rules. `ports` None: it has no TCPRoute rules; `all_ports`: one of those
+    names no ports.
+    """
+
+    name: str
+    principals: tuple[WorkloadIdentity, ...]
+    http: tuple[HTTPMatch, ...] | None
+    ports: frozenset[int] | None
+    all_ports: bool
+
+    def covers(self, numbers: frozenset[int]) -> bool:
+        """Whether the TCPRoutes name one of `numbers`. A target without TCPRoutes does not restrict ports."""
+        return self.ports is None or self.all_ports or bool(self.ports & numbers)
+
+
+def resolve_targets(
+    objects: MeshObjects, trust_domain: TrustDomain, findings: Findings
+) -> dict[tuple[str, str], list[ResolvedTarget]]:
+    """The targets in force for each destination (namespace, service account)."""
+    grouped: dict[tuple[str, str], list[ResolvedTarget]] = {}
+    for target in sorted(objects.traffic_targets.values(), key=age_key):
+        principals = tuple(sorted({WorkloadIdentity(trust_domain, s.namespace, s.name) for s in target.sources}))
+        http, ports, all_ports = _routes(target, objects, findings)
+        if principals and not (http is None and ports is None):
+            destination = (target.destination.namespace, target.destination.name)
+            name = f"{target.meta.namespace}/{target.meta.name}"
+            grouped.setdefault(destination, []).append(ResolvedTarget(name, principals, http, ports, all_ports))
+    return grouped
+
+
+def _routes(
+    target: TrafficTarget, objects: MeshObjects, findings: Findings
+) -> tuple[tuple[HTTPMatch, ...] | None, frozenset[int] | None, bool]:
+    """Look up the rules. A rule whose route is missing grants nothing, but still counts as a rule of its kind:
+    HTTP requests must satisfy both kinds where both are named, so a missing one must never widen access.
+    """
+    http: list[HTTPMatch] | None = None
+    ports: set[int] | None = None
+    all_ports = False
+    for rule in target.rules:
+        if rule.kind == "HTTPRouteGroup":
+            http = (http or []) + _group_matches(target, rule, objects, findings)
+        elif rule.kind == "TCPRoute":
+            route = objects.tcp_routes.get((target.meta.namespace, rule.name))
+            ports = ports or set()
+            if route is None:
+                findings.add(codes.ROUTE_MISSING, f"rule names TCPRoute {rule.name}, which is not there", target)
+            else:
+                ports.update(route.ports)
+                all_ports = all_ports or not route.ports
+    return (None if http is None else tuple(http)), (None if ports is None else frozenset(ports)), all_ports
+
+
+def _group_matches(
+    target: TrafficTarget, rule: AccessRule, objects: MeshObjects, findings: Findings
+) -> list[HTTPMatch]:
+    group = objects.http_route_groups.get((target.meta.namespace, rule.name))
+    if group is None:
+        findings.add(codes.ROUTE_MISSING, f"rule names HTTPRouteGroup {rule.name}, which is not there", target)
+        return []
+    if rule.matches is None:
+        return list(group.matches)
+    known = {match.name: match for match in group.matches}
+    for name in rule.matches:
+        if name not in known:
+            findings.add(codes.MATCH_MISSING, f"HTTPRouteGroup {rule.name} has no usable match {name!r}", target)
+    return [known[name] for name in dict.fromkeys(rule.matches) if name in known]
+
+
+def access_to_port(
+    class_name: str,
+    port: int,
+    numbers: frozenset[int],
+    protocol: Protocol,
+    everyone: bool,
+    targets: Iterable[ResolvedTarget],
+) -> Access:
+    """The access table of one target port. `numbers`: the target port, and the service ports that lead to it."""
+    grants = []
+    for target in targets:
+        if not target.covers(numbers):
+            continue
+        if protocol.is_http and target.http is not None:
+            if target.http:
+                grants.append(Grant(target.name, target.principals, target.http))
+        elif target.ports is not None:
+            grants.append(Grant(target.name, target.principals))
+    return Access(class_name, port, protocol, everyone, () if everyone else tuple(grants))
+
+
+def access_to_other_ports(class_name: str, everyone: bool, targets: Iterable[ResolvedTarget]) -> Access:
+    """The access table of the ports that no Service names: opaque bytes, so only TCPRoutes open them."""
+    grants = []
+    for target in targets:
+        if target.all_ports:
+            grants.append(Grant(target.name, target.principals))
+        elif target.ports:
+            grants.append(Grant(target.name, target.principals, ports=tuple(sorted(target.ports))))
+    return Access(class_name, None, Protocol.TCP, everyone, () if everyone else tuple(grants))

@@ -1,0 +1,1 @@
+"""Pure functions: slices of the mesh model -> Envoy resources. No I/O, no clock, no randomness, no logging."""

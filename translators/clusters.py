@@ -1,0 +1,128 @@
+"""Where sidecars send to: the clusters of service ports, of applications, and of what is not in the mesh."""
+
+from __future__ import annotations
+
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.wrappers_pb2 import UInt32Value
+
+from ca.identity import TrustDomain
+from protos.envoy.config.cluster import v3_pb2 as cluster
+from protos.envoy.config.core import v3_pb2 as core
+from protos.envoy.config.endpoint import v3_pb2 as endpoint
+from smi.model import BackendPort, InboundPort
+from smi.objects import CaptureMode
+from smi.protocol import Protocol
+from translators import names, tls
+from translators.endpoints import IN_MESH
+from translators.http import UPSTREAM_OPTIONS, upstream_options
+from translators.packing import ads, packed, seconds, socket_address
+
+_NO_LIMIT = UInt32Value(value=2**32 - 1)
+_CONNECT_TIMEOUT = 5.0
+APPLICATION_SIDE = ("127.0.0.6", "::6")
+"""Source addresses of connections from an inbound listener to the application behind a redirect: by them the
+redirect knows not to catch these connections again."""
+
+
+def outbound_cluster(backend: BackendPort, trust_domain: TrustDomain) -> cluster.Cluster:
+    """The cluster of a service port: the same bytes for every client.
+
+    Whether an endpoint speaks mesh mTLS is its own matter, told by its metadata.
+    """
+    made = _cluster(names.outbound(backend.key), cluster.Cluster.DiscoveryType.EDS, backend.protocol)
+    made.eds_cluster_config.eds_config.CopyFrom(ads())
+    made.alt_stat_name = str(backend.key)
+    made.lb_policy = cluster.Cluster.LbPolicy.LEAST_REQUEST
+    made.ignore_health_on_host_removal = True
+    mesh = Struct()
+    mesh.update({IN_MESH: True})
+    made.transport_socket_matches.extend(
+        [
+            cluster.Cluster.TransportSocketMatch(
+                name="mesh", match=mesh, transport_socket=tls.client_socket(backend.identities, trust_domain)
+            ),
+            cluster.Cluster.TransportSocketMatch(name="plain", match=Struct(), transport_socket=tls.plain_socket()),
+        ]
+    )
+    return made
+
+
+def direct_cluster(backend: BackendPort, trust_domain: TrustDomain) -> cluster.Cluster:
+    """Mesh mTLS to the very endpoint of a headless service that the client called."""
+    made = _original_destination(names.outbound_direct(backend.key), backend.protocol)
+    made.alt_stat_name = str(backend.key)
+    made.transport_socket.CopyFrom(tls.client_socket(backend.identities, trust_domain))
+    return made
+
+
+def application_cluster(port: InboundPort) -> cluster.Cluster:
+    """From the inbound listener to the application: its own port on loopback, or wherever the client sent it to."""
+    name = names.inbound_port(port.class_name, port.port)
+    if port.capture is CaptureMode.TRANSPARENT:
+        return _to_application(_original_destination(name, port.protocol))
+    made = _cluster(name, cluster.Cluster.DiscoveryType.STATIC, port.protocol)
+    address = socket_address("127.0.0.1", port.app_port or port.port)
+    made.load_assignment.CopyFrom(
+        endpoint.ClusterLoadAssignment(
+            cluster_name=name,
+            endpoints=[
+                endpoint.LocalityLbEndpoints(
+                    lb_endpoints=[endpoint.LbEndpoint(endpoint=endpoint.Endpoint(address=address))]
+                )
+            ],
+        )
+    )
+    return made
+
+
+def other_ports_cluster(class_name: str) -> cluster.Cluster:
+    """From the inbound listener to ports of the application that no Service names."""
+    return _to_application(_original_destination(names.inbound_port(class_name, None), Protocol.TCP))
+
+
+def passthrough_cluster() -> cluster.Cluster:
+    """Unknown destinations, unchanged."""
+    return _original_destination(names.PASSTHROUGH_CLUSTER, Protocol.TCP)
+
+
+def blackhole_cluster() -> cluster.Cluster:
+    """Nowhere: what is sent here is refused."""
+    return _cluster(names.BLACKHOLE_CLUSTER, cluster.Cluster.DiscoveryType.STATIC, Protocol.TCP)
+
+
+def _cluster(name: str, kind: cluster.Cluster.DiscoveryType, protocol: Protocol) -> cluster.Cluster:
+    made = cluster.Cluster(
+        name=name,
+        type=kind,
+        connect_timeout=seconds(_CONNECT_TIMEOUT),
+        # A mesh must not limit what nobody asked it to limit: Envoy's default is 1,024 of each.
+        circuit_breakers=cluster.CircuitBreakers(
+            thresholds=[
+                cluster.CircuitBreakers.Thresholds(
+                    max_connections=_NO_LIMIT,
+                    max_pending_requests=_NO_LIMIT,
+                    max_requests=_NO_LIMIT,
+                    max_retries=_NO_LIMIT,
+                )
+            ]
+        ),
+    )
+    made.upstream_connection_options.tcp_keepalive.SetInParent()
+    if protocol.is_http:
+        options = upstream_options(protocol is Protocol.HTTP2)
+        made.typed_extension_protocol_options[UPSTREAM_OPTIONS].CopyFrom(packed(options))
+    return made
+
+
+def _original_destination(name: str, protocol: Protocol) -> cluster.Cluster:
+    made = _cluster(name, cluster.Cluster.DiscoveryType.ORIGINAL_DST, protocol)
+    made.lb_policy = cluster.Cluster.LbPolicy.CLUSTER_PROVIDED
+    return made
+
+
+def _to_application(made: cluster.Cluster) -> cluster.Cluster:
+    ipv4, ipv6 = APPLICATION_SIDE
+    made.upstream_bind_config.source_address.CopyFrom(core.SocketAddress(address=ipv4, port_value=0))
+    extra = core.ExtraSourceAddress(address=core.SocketAddress(address=ipv6, port_value=0))
+    made.upstream_bind_config.extra_source_addresses.append(extra)
+    return made

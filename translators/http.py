@@ -1,0 +1,99 @@
+"""HTTP as a mesh must treat it to be invisible: no timeouts of its own, every old and new form of HTTP let through.
+
+Envoy's defaults answer 504 after 15 s, 426 to HTTP/1.0, and 403 to WebSocket upgrades.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
+
+from protos.envoy.config.accesslog import v3_pb2 as accesslog
+from protos.envoy.config.core import v3_pb2 as core
+from protos.envoy.config.listener import v3_pb2 as listener
+from protos.envoy.config.route import v3_pb2 as route
+from protos.envoy.extensions.filters.http.router import v3_pb2 as router
+from protos.envoy.extensions.filters.network.http_connection_manager import v3_pb2 as hcm
+from protos.envoy.extensions.retry.host.previous_hosts import v3_pb2 as previous_hosts
+from protos.envoy.extensions.upstreams.http import v3_pb2 as upstream_http
+from translators.packing import ads, extension, packed, seconds
+
+UPSTREAM_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def connection_manager(
+    *,
+    stat_prefix: str,
+    routes: str | route.RouteConfiguration,
+    access_log: accesslog.AccessLog,
+    filters: Sequence[hcm.HttpFilter] = (),
+    authority: str = "",
+) -> hcm.HttpConnectionManager:
+    """The settings that both directions share. `routes`: the name of an RDS resource, or routes that never change.
+
+    `authority` stands in for the Host header that HTTP/1.0 clients do not send.
+    """
+    manager = hcm.HttpConnectionManager(
+        stat_prefix=stat_prefix,
+        codec_type=hcm.HttpConnectionManager.CodecType.AUTO,
+        http_filters=[*filters, _router()],
+        http_protocol_options=core.Http1ProtocolOptions(
+            accept_http_10=True, default_host_for_http_10=authority or "localhost", enable_trailers=True
+        ),
+        access_log=[access_log],
+        server_header_transformation=hcm.HttpConnectionManager.ServerHeaderTransformation.PASS_THROUGH,
+        stream_idle_timeout=seconds(0),
+        request_timeout=seconds(0),
+        upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
+        use_remote_address=BoolValue(value=False),
+        skip_xff_append=True,
+    )
+    if isinstance(routes, str):
+        manager.rds.CopyFrom(hcm.Rds(route_config_name=routes, config_source=ads()))
+    else:
+        manager.route_config.CopyFrom(routes)
+    return manager
+
+
+def manager_filter(manager: hcm.HttpConnectionManager) -> listener.Filter:
+    """The connection manager as the only network filter of a chain."""
+    return listener.Filter(name="envoy.filters.network.http_connection_manager", typed_config=packed(manager))
+
+
+def unlimited(action: route.RouteAction) -> route.RouteAction:
+    """`action` without a time limit: how long an answer may take is for the application to say."""
+    action.timeout.CopyFrom(seconds(0))
+    return action
+
+
+def safe_retry() -> route.RetryPolicy:
+    """Retries only what cannot have been processed: refused or reset before any byte of the request was used."""
+    return route.RetryPolicy(
+        retry_on="connect-failure,refused-stream,reset-before-request",
+        num_retries=UInt32Value(value=2),
+        retry_host_predicate=[
+            route.RetryPolicy.RetryHostPredicate(
+                name="envoy.retry_host_predicates.previous_hosts",
+                typed_config=packed(previous_hosts.PreviousHostsPredicate()),
+            )
+        ],
+        host_selection_retry_max_attempts=3,
+    )
+
+
+def upstream_options(http2: bool) -> upstream_http.HttpProtocolOptions:
+    """HTTP/2 where it was declared; else whatever the client speaks goes on unchanged."""
+    http1 = core.Http1ProtocolOptions(enable_trailers=True)
+    options = upstream_http.HttpProtocolOptions()
+    if http2:
+        options.explicit_http_config.http2_protocol_options.SetInParent()
+    else:
+        options.use_downstream_protocol_config.http_protocol_options.CopyFrom(http1)
+        options.use_downstream_protocol_config.http2_protocol_options.SetInParent()
+    return options
+
+
+def _router() -> hcm.HttpFilter:
+    configured = extension("envoy.filters.http.router", router.Router(suppress_envoy_headers=True))
+    return hcm.HttpFilter(name=configured.name, typed_config=configured.typed_config)
