@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Any
 
 
 class Severity(enum.IntEnum):
@@ -51,6 +52,6 @@ class Diagnostic:
     object: ObjectRef | None = None
     location: Location | None = None
 
-    def sort_key(self) -> tuple[object, ...]:
+    def sort_key(self) -> tuple[Any, ...]:
         place = self.location or Location("", 0)
         return (place.file, place.line, -self.severity, self.code, str(self.object or ""), self.message)

@@ -70,7 +70,7 @@ class Service(MeshObject):
 
 @dataclass(frozen=True, slots=True)
 class WorkloadPort:
-    """A port that a workload serves. With `app_port`, the sidecar listens on `port` and forwards to 127.0.0.1:app_port."""
+    """A port that a workload serves. With `app_port`, the sidecar has `port` and forwards to 127.0.0.1:app_port."""
 
     name: str
     port: int
@@ -133,7 +133,7 @@ class TrafficSplit(MeshObject):
 
 @dataclass(frozen=True, slots=True)
 class HTTPMatch:
-    """One match of an HTTPRouteGroup. Empty `path_regex`: any path. Empty `methods`: any method (`*` is decoded to that).
+    """One match of an HTTPRouteGroup. Empty `path_regex`: any path. Empty `methods`: any method, as for `*`.
 
     `headers` are (lower-case name, RE2 pattern with search semantics) and all of them must match.
     """

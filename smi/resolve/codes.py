@@ -203,5 +203,5 @@ TRUST_DOMAIN_FIXED = define(
     "trust domain cannot change",
     cause="MeshConfig got another trustDomain while the control plane was running.",
     effect="The trust domain stays as it was when the control plane started.",
-    repair="Change it back; another trust domain needs a new state directory and a restart of control plane and sidecars.",
+    repair="Change it back; another trust domain needs a new state directory and a restart of everything.",
 )

@@ -46,21 +46,28 @@ def parse_reaches(text: str) -> tuple[str, ...]:
     return tuple(sorted({place.strip() for place in text.split(",")} - {""}))
 
 
-def check_reach(workload: Workload, reach: Reach, objects: MeshObjects, findings: Findings) -> None:
-    """Report declared places that do not exist, and scopes that are too large for a small sidecar."""
+def known_places(objects: MeshObjects) -> frozenset[str]:
+    """What a `tulle.dev/reaches` annotation may name: namespaces that have Services, and those Services."""
+    namespaces = {namespace for namespace, _ in objects.services}
+    return frozenset(namespaces | {f"{namespace}/{name}" for namespace, name in objects.services})
+
+
+def check_places(workload: Workload, places: frozenset[str], objects: MeshObjects, findings: Findings) -> None:
+    """Report what a workload is declared to reach, and is not there."""
     text, source = declared_reach(objects, workload)
-    if source is not None and workload.capture is CaptureMode.TRANSPARENT:
-        namespaces = {namespace for namespace, _ in objects.services}
-        services = {f"{namespace}/{name}" for namespace, name in objects.services}
-        for place in parse_reaches(text):
-            if place not in namespaces and place not in services:
-                findings.add(codes.REACH_UNKNOWN, f"tulle.dev/reaches names {place}, where no Service is", source)
+    if source is None or workload.capture is not CaptureMode.TRANSPARENT:
+        return
+    for place in parse_reaches(text):
+        if place not in places:
+            findings.add(codes.REACH_UNKNOWN, f"tulle.dev/reaches names {place}, where no Service is", source)
+
+
+def check_size(workload: Workload, reach: Reach, objects: MeshObjects, findings: Findings) -> None:
+    """Report a scope that is too large for a small sidecar: once for each, however many workloads share it."""
     if len({(key.namespace, key.service) for key in reach.frontends}) > LARGE_SCOPE:
-        findings.add(
-            codes.REACH_LARGE,
-            f"its sidecar is sent more than {LARGE_SCOPE} Services; narrow it",
-            source or workload,
-        )
+        _, source = declared_reach(objects, workload)
+        message = f"its sidecar, and each of equal scope, is sent more than {LARGE_SCOPE} Services; narrow it"
+        findings.add(codes.REACH_LARGE, message, source or workload)
 
 
 def local_listeners(

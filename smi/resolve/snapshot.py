@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 from ca.identity import IdentityError, TrustDomain, WorkloadIdentity
@@ -17,12 +18,12 @@ from smi.model import (
     WorkloadClass,
     WorkloadKey,
 )
-from smi.objects import TrafficSplit, Workload
+from smi.objects import TrafficSplit
 from smi.resolve import codes
 from smi.resolve.access import ResolvedTarget, resolve_targets
 from smi.resolve.classes import class_name, resolve_class, selected_labels
 from smi.resolve.findings import Findings
-from smi.resolve.reaches import check_reach, local_listeners, resolve_reach
+from smi.resolve.reaches import check_places, check_size, known_places, local_listeners, resolve_reach
 from smi.resolve.services import (
     ServiceTable,
     backend_of,
@@ -39,6 +40,7 @@ def resolve(objects: MeshObjects) -> MeshSnapshot:
     """The mesh model of `objects`: a pure function, blind to the order in which objects were read."""
     findings = Findings()
     settings = MeshSettings(TrustDomain(objects.config.trust_domain), objects.config.egress)
+    objects = _with_identities(objects, settings.trust_domain, findings)
     table = resolve_services(objects, findings)
     splits = splits_by_root(objects, findings)
     endpoints = {
@@ -85,6 +87,7 @@ def _resolve_proxies(
 ) -> tuple[dict[WorkloadKey, ProxyModel], dict[str, Reach], dict[str, WorkloadClass]]:
     targets = resolve_targets(objects, settings.trust_domain, findings)
     labels = selected_labels(objects)
+    places = known_places(objects)
     proxies: dict[WorkloadKey, ProxyModel] = {}
     reaches: dict[str, Reach] = {}
     classes: dict[str, WorkloadClass] = {}
@@ -94,7 +97,7 @@ def _resolve_proxies(
         return chosen.union(*(split_backends(splits.get((k.namespace, k.service), ()), k, table) for k in chosen))
 
     for workload in sorted(objects.workloads.values(), key=lambda w: (w.meta.namespace, w.meta.name)):
-        if not workload.sidecar or not _has_identity(workload, settings.trust_domain, findings):
+        if not workload.sidecar:
             continue
         destination = (workload.meta.namespace, workload.service_account)
         name = class_name(workload, labels)
@@ -102,8 +105,10 @@ def _resolve_proxies(
             mine: list[ResolvedTarget] = targets.get(destination, [])
             classes[name] = resolve_class(name, workload, table, mine, objects, settings.trust_domain, findings)
         reach = resolve_reach(workload, table, objects, closure, reaches)
-        reaches.setdefault(reach.name, reach)
-        check_reach(workload, reach, objects, findings)
+        if reach.name not in reaches:
+            reaches[reach.name] = reach
+            check_size(workload, reach, objects, findings)
+        check_places(workload, places, objects, findings)
         key = WorkloadKey(workload.meta.namespace, workload.meta.name)
         proxies[key] = ProxyModel(
             key,
@@ -116,10 +121,14 @@ def _resolve_proxies(
     return proxies, reaches, classes
 
 
-def _has_identity(workload: Workload, trust_domain: TrustDomain, findings: Findings) -> bool:
-    try:
-        WorkloadIdentity(trust_domain, workload.meta.namespace, workload.service_account)
-    except IdentityError as error:
-        findings.add(codes.IDENTITY_INVALID, str(error), workload)
-        return False
-    return True
+def _with_identities(objects: MeshObjects, trust_domain: TrustDomain, findings: Findings) -> MeshObjects:
+    """`objects` without the workloads that have a sidecar and can have no identity: nothing may lead to them."""
+    workloads = {}
+    for key, workload in objects.workloads.items():
+        try:
+            if workload.sidecar:
+                WorkloadIdentity(trust_domain, workload.meta.namespace, workload.service_account)
+            workloads[key] = workload
+        except IdentityError as error:
+            findings.add(codes.IDENTITY_INVALID, str(error), workload)
+    return dataclasses.replace(objects, workloads=workloads)

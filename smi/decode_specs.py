@@ -1,0 +1,142 @@
+"""Decodes HTTPRouteGroup and TCPRoute (specs.smi-spec.io/v1alpha4).
+
+What they say limits access, so nothing here may widen it: a match with an error matches nothing, and a TCPRoute with
+an error is not in force at all, because a TCPRoute without ports means every port.
+"""
+
+from __future__ import annotations
+
+import re
+
+from smi import codes
+from smi.fields import Fields, is_port
+from smi.names import closest
+from smi.objects import HTTPMatch, HTTPRouteGroup, Meta, TCPRoute
+from smi.patterns import fits_no_path, refusal
+from smi.report import described, dotted
+
+METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+MAX_MATCH_NAME = 253
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
+
+
+def decode_http_route_group(root: Fields, meta: Meta) -> HTTPRouteGroup | None:
+    """The group in `root` with every match that has no error."""
+    holder = _holder_of_matches(root)
+    if holder is None:
+        return None
+    before = root.report.left_out
+    matches: dict[str, HTTPMatch] = {}
+    entries = list(holder.children("matches"))
+    if not isinstance(holder.raw("matches"), list | None):
+        return None
+    if root.report.left_out == before and not entries:
+        root.report.add_in_force(codes.MISSING_FIELD, holder.at("matches"), "no matches: the group matches nothing")
+    for entry in entries:
+        match = _http_match(entry)
+        if match is None:
+            continue
+        if match.name in matches:
+            message = f"{dotted(entry.at('name'))}: the name {match.name!r} is given twice"
+            root.report.add(codes.DUPLICATE_ENTRY, entry.at("name"), message)
+        else:
+            matches[match.name] = match
+    holder.close()
+    if holder is not root:
+        root.close()
+    return HTTPRouteGroup(meta=meta, matches=tuple(matches.values()))
+
+
+def decode_tcp_route(root: Fields, meta: Meta) -> TCPRoute | None:
+    """The route in `root`; None when anything in it is wrong."""
+    before = root.report.left_out
+    ports: list[int] = []
+    spec = root.child("spec")
+    matches = spec.child("matches") if spec else None
+    if matches:
+        for path, value in matches.items("ports"):
+            if is_port(value) and isinstance(value, int):
+                ports.append(value)
+            else:
+                message = f"{dotted(path)} must be a whole number from 1 to 65535, found {described(value)}"
+                root.report.add(codes.BAD_PORT, path, message)
+        matches.ignore("name")
+        matches.close(all_limit=True)
+    if spec:
+        spec.close(all_limit=True)
+    root.close(limiting=("spec", "matches", "ports"))
+    return TCPRoute(meta=meta, ports=tuple(ports)) if root.report.left_out == before else None
+
+
+def _holder_of_matches(root: Fields) -> Fields | None:
+    """What holds `matches`: `spec`, or the root, where examples of the specification have it in every version."""
+    spec = root.raw("spec")
+    if spec is None and root.raw("matches") is not None:
+        message = "matches stands at the root of the object, not under spec"
+        root.report.add(codes.MATCHES_AT_ROOT, root.at("matches"), message)
+        return root
+    return root.child("spec", required=True)
+
+
+def _http_match(entry: Fields) -> HTTPMatch | None:
+    before = entry.report.left_out
+    name = entry.text("name", required=True)
+    if len(name) > MAX_MATCH_NAME:
+        entry.wrong(codes.BAD_VALUE, "name", f"at most {MAX_MATCH_NAME} characters long")
+    match = HTTPMatch(name=name, path_regex=_path_regex(entry), methods=_methods(entry), headers=_headers(entry))
+    entry.close(all_limit=True)
+    return match if entry.report.left_out == before else None
+
+
+def _path_regex(entry: Fields) -> str:
+    pattern = entry.text("pathRegex")
+    if reason := refusal(pattern):
+        _refuse(entry, "pathRegex", pattern, reason)
+    elif pattern and fits_no_path(pattern):
+        message = f"{dotted(entry.at('pathRegex'))}: no path begins with what {pattern[:60]!r} matches"
+        entry.report.add(codes.NEVER_MATCHES, entry.at("pathRegex"), message)
+    return pattern
+
+
+def _methods(entry: Fields) -> tuple[str, ...]:
+    """The methods, each once; empty, which means any, also where one of them is `*`."""
+    methods: dict[str, None] = {}
+    for path, value in entry.items("methods"):
+        if isinstance(value, str) and (value == "*" or value in METHODS):
+            methods[value] = None
+            continue
+        meant = closest(value, METHODS) if isinstance(value, str) else None
+        hint = f"Did you mean {meant!r}?" if meant else ""
+        message = f"{dotted(path)} must be an HTTP method or '*', found {described(value)}"
+        entry.report.add(codes.BAD_METHOD, path, message, hint)
+    return () if "*" in methods else tuple(methods)
+
+
+def _headers(entry: Fields) -> tuple[tuple[str, str], ...]:
+    """The headers, from both forms: a mapping, and the older list of mappings. All of them must match."""
+    if isinstance(entry.raw("headers"), list):
+        groups = list(entry.children("headers"))
+    else:
+        group = entry.child("headers")
+        groups = [group] if group else []
+    headers: list[tuple[str, str]] = []
+    for group in groups:
+        for name in group.names():
+            pattern = group.raw(name)
+            if not isinstance(pattern, str):
+                group.wrong(codes.WRONG_TYPE, name, "a regular expression as text", "Put the value in quotes.")
+            elif not _HEADER_NAME.fullmatch(name) and name != ":authority":
+                message = f"{dotted(group.at(name))}: {name[:60]!r} is not the name of a header"
+                group.report.add(codes.BAD_VALUE, group.at(name), message)
+            elif reason := refusal(pattern):
+                _refuse(group, name, pattern, reason)
+            else:
+                lower = name.lower()
+                headers.append((":authority" if lower == "host" else lower, pattern))
+    return tuple(headers)
+
+
+def _refuse(fields: Fields, key: str, pattern: str, reason: str) -> None:
+    message = f"{dotted(fields.at(key))}: RE2 refuses {pattern[:60]!r}: {reason}"
+    fields.report.add(codes.BAD_REGEX, fields.at(key), message)

@@ -1,0 +1,145 @@
+"""YAML or JSON text -> documents: plain values that know the line of each of their parts.
+
+Takes text and the name of its file; gives documents and diagnostics. Documents are separated by lines that begin
+with `---` and read one by one, so that a broken one does not take its neighbours along. Never raises for any text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import yaml
+
+from smi import codes
+from smi.diagnostics import Diagnostic, Location
+from smi.tree import Tree, TreeError, Value, build_tree
+
+MAX_TEXT = 8 * 1024 * 1024
+"""Characters in one file."""
+MAX_DOCUMENTS = 20_000
+"""Documents in one file."""
+
+_SEPARATOR = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
+_CONTENT = re.compile(r"^(?!---)[ \t]*[^\s#]|^---[ \t]+[^\s#]", re.MULTILINE)
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+Path = tuple[str | int, ...]
+"""The way from the root of a document to one of its parts: keys of mappings and positions in lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One mapping that a file holds. `line` is where it begins, counted from 1."""
+
+    file: str
+    tree: Tree
+    offset: int
+
+    @property
+    def value(self) -> Mapping[str, Value]:
+        return cast("Mapping[str, Value]", self.tree.value)
+
+    @property
+    def line(self) -> int:
+        return self.offset + self.tree.line + 1
+
+    def line_of(self, path: Path) -> int:
+        """The line of the part at `path`: of its key in a mapping, of its beginning in a list.
+
+        For a path that leads further than the document goes, the line of the last part that exists.
+        """
+        tree, line = self.tree, self.tree.line
+        for step in path:
+            if isinstance(step, str) and step in tree.entries:
+                line, tree = tree.key_lines[step], tree.entries[step]
+            elif isinstance(step, int) and 0 <= step < len(tree.items):
+                tree = tree.items[step]
+                line = tree.line
+            else:
+                break
+        return self.offset + line + 1
+
+    def location(self, path: Path = ()) -> Location:
+        return Location(self.file, self.line_of(path))
+
+
+def parse(text: str, file: str) -> tuple[list[Document], list[Diagnostic]]:
+    """All documents of a text that could be read, in their order, and what is wrong with the others.
+
+    Documents without content are skipped; the items of a `kind: List` are documents of their own.
+    """
+    documents: list[Document] = []
+    found: list[Diagnostic] = []
+    if len(text) > MAX_TEXT:
+        message = f"the file has more than {MAX_TEXT // 1024 // 1024} MiB"
+        return [], [codes.FILE_TOO_LARGE.diagnostic(message, location=Location(file, 1))]
+    for number, (offset, chunk) in enumerate(_chunks(text.removeprefix("\ufeff"))):
+        if number == MAX_DOCUMENTS:
+            message = f"the file has more than {MAX_DOCUMENTS} documents; the rest is not read"
+            found.append(codes.TOO_COMPLEX.diagnostic(message, location=Location(file, offset + 1)))
+            break
+        try:
+            tree = _tree(chunk)
+        except TreeError as error:
+            place = Location(file, offset + error.line + 1)
+            found.append(error.code.diagnostic(error.reason, location=place))
+            continue
+        if tree is not None and tree.value is not None:
+            _collect(Document(file, tree, offset), documents, found)
+    return documents, found
+
+
+def _chunks(text: str) -> Iterator[tuple[int, str]]:
+    """The documents of a text with the number of lines before each; those without content are left out."""
+    start, line = 0, 0
+    ends = [match.start() for match in _SEPARATOR.finditer(text)] + [len(text)]
+    if len(ends) > 1 and _only_directives(text[: ends[0]]):
+        del ends[0]  # `%YAML 1.1` belongs to the document that follows
+    for end in ends:
+        chunk = text[start:end]
+        if _CONTENT.search(chunk):
+            yield line, chunk
+        line += chunk.count("\n")
+        start = end
+
+
+def _only_directives(chunk: str) -> bool:
+    return all(not line.strip() or line.startswith(("%", "#")) for line in chunk.splitlines())
+
+
+def _tree(chunk: str) -> Tree | None:
+    """The value of one document. Raises TreeError for everything that is wrong with it."""
+    try:
+        return build_tree(yaml.parse(chunk, Loader=_LOADER))
+    except yaml.reader.ReaderError as error:
+        position = error.position if isinstance(error.position, int) else 0
+        raise TreeError(codes.BAD_YAML, chunk.count("\n", 0, position), _one_line(error.reason)) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = _one_line(f"{error.problem or 'it cannot be read'} {error.context or ''}")
+        raise TreeError(codes.BAD_YAML, mark.line if mark else 0, reason) from error
+    except (yaml.YAMLError, UnicodeError, ValueError) as error:
+        raise TreeError(codes.BAD_YAML, 0, _one_line(str(error))) from error
+
+
+def _one_line(reason: str) -> str:
+    return " ".join(str(reason).split())[:200]
+
+
+def _collect(document: Document, documents: list[Document], found: list[Diagnostic]) -> None:
+    """Append `document`, or the items of the list that it is."""
+    waiting = [document]
+    while waiting:
+        current = waiting.pop()
+        value = current.tree.value
+        if not isinstance(value, dict):
+            message = "a document must be a mapping with apiVersion, kind and metadata"
+            found.append(codes.NOT_AN_OBJECT.diagnostic(message, location=current.location()))
+        elif value.get("kind") == "List" and isinstance(value.get("items"), list):
+            items = current.tree.entries["items"].items
+            waiting.extend(Document(current.file, item, current.offset) for item in reversed(items))
+        else:
+            documents.append(current)

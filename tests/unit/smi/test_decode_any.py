@@ -1,0 +1,146 @@
+"""Whatever a file holds becomes objects or diagnostics, never an exception, and never anything unbounded."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from smi.codes import CODES
+from smi.decode import decode
+from smi.diagnostics import Severity
+from smi.documents import parse
+from smi.report import MAX_FINDINGS
+from smi.versions import KINDS
+
+FIELDS = re.findall(
+    r"\S+",
+    """apiVersion kind metadata name namespace labels annotations spec status service backends weight matches
+destination rules sources port ports targetPort protocol appProtocol type clusterIP clusterIPs selector externalName
+pathRegex methods headers host items serviceAccountName address appPort upstreams localPort sidecar capture trustDomain
+trafficPolicy mtls egress plaintextUpstreams certificates lifetime""",
+)
+WORDS = re.findall(
+    r"\S+",
+    """v1 v1alpha4 List None ServiceAccount HTTPRouteGroup TCPRoute UDPRoute GET * explicit transparent strict
+permissive smi allow deny 127.0.0.1 ::1 10.0.0.1 24h a a.b a/b /api ( .* TCP ExternalName default cluster.local""",
+)
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 70000)
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(WORDS)
+    | st.text(max_size=12)
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=6), inner, max_size=6)
+    ),
+    max_leaves=25,
+)
+specs = st.dictionaries(st.sampled_from(FIELDS), values, max_size=8)
+heads = st.sampled_from(
+    [(f"{kind.group}/{version}".removeprefix("/"), kind.name) for kind in KINDS for version in kind.decoders]
+)
+
+
+def check(text):
+    documents, found = parse(text, "any.yaml")
+    lines = text.count("\n") + text.count("\r") + 2
+    for document in documents:
+        outcome = decode(document)
+        assert len(outcome.diagnostics) <= MAX_FINDINGS + 1
+        errors = [finding for finding in outcome.diagnostics if finding.severity is Severity.ERROR]
+        assert outcome.intact or outcome.diagnostics
+        if outcome.object is None and outcome.intact:
+            assert not errors
+        if outcome.object is not None:
+            assert outcome.ref == outcome.object.ref
+            assert outcome.object == decode(document).object
+        found.extend(outcome.diagnostics)
+    for finding in found:
+        assert finding.code in CODES
+        assert "\n" not in finding.message
+        assert len(finding.message) < 1000
+        assert finding.location is not None
+        assert 1 <= finding.location.line <= lines
+
+
+@given(st.text(max_size=400))
+@settings(deadline=None)
+@example("a: b\r\n---\r\nc: [")
+@example("- - - -\n---")
+def test_any_text(text):
+    check(text)
+
+
+@given(values)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_value(value):
+    check(json.dumps(value))
+
+
+@given(heads, specs, st.dictionaries(st.sampled_from(FIELDS), values, max_size=3))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_spec_of_any_kind(head, spec, metadata):
+    document = {"apiVersion": head[0], "kind": head[1], "metadata": {"name": "default", **metadata}, "spec": spec}
+    check(json.dumps(document))
+
+
+GOOD = {
+    "TrafficTarget": {
+        "destination": {"kind": "ServiceAccount", "name": "api"},
+        "rules": [{"kind": "HTTPRouteGroup", "name": "r", "matches": ["m"]}, {"kind": "TCPRoute", "name": "t"}],
+        "sources": [{"kind": "ServiceAccount", "name": "s", "namespace": "n"}],
+    },
+    "HTTPRouteGroup": {"matches": [{"name": "m", "pathRegex": "/a", "methods": ["GET"], "headers": {"x": "y"}}]},
+    "TCPRoute": {"matches": {"ports": [80, 81]}},
+}
+GROUPS = {kind.name: f"{kind.group}/{next(iter(kind.decoders))}" for kind in KINDS}
+
+
+def paths(value, at=()):
+    """Every place in a value at which something can be exchanged."""
+    yield at
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from paths(inner, (*at, key))
+    if isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from paths(inner, (*at, position))
+
+
+def exchanged(value, path, new):
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = exchanged(value[path[0]], path[1:], new)
+    return copy
+
+
+@given(data=st.data(), kind=st.sampled_from(sorted(GOOD)))
+@settings(max_examples=400, deadline=None)
+def test_no_single_wrong_value_opens_access(data, kind):
+    """What is exchanged for a value of a wrong type leaves out the part, and never lifts its limit."""
+    spec = GOOD[kind]
+    path = data.draw(st.sampled_from([path for path in paths(spec) if path]))
+    wrong = data.draw(st.sampled_from([True, 1.5, {"odd": 1}, [["x"]], -7]))
+    head = {"apiVersion": GROUPS[kind], "kind": kind, "metadata": {"name": "a"}}
+    document = {**head, "spec": exchanged(spec, path, wrong)}
+    (read,), _ = parse(json.dumps(document), "f.json")
+    outcome = decode(read)
+    value = outcome.object
+    assert not outcome.intact
+    if kind == "TrafficTarget" and value is not None:
+        assert not value.sources or len(value.rules) == 2
+        assert not value.sources or value.rules[0].matches == ("m",)
+    if kind == "HTTPRouteGroup" and value is not None:
+        assert value.matches == ()
+    if kind == "TCPRoute":
+        assert value is None
