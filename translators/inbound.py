@@ -29,7 +29,8 @@ INBOUND_CAPTURE_PORT = 15006
 NETWORK_RBAC_TYPE = "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC"
 _SERVER_FIRST_PATIENCE = 0.2
 """Seconds to wait for a client's first bytes: where the server speaks first there are none, and the connection goes
-on as not TLS."""
+on as not TLS. Strict mode takes nothing but TLS, whose client speaks first: there Envoy's 15 s stay, or one lost
+packet would end a connection."""
 
 
 def inbound_listeners(inbound: InboundListener) -> Iterator[listener.Listener]:
@@ -38,13 +39,13 @@ def inbound_listeners(inbound: InboundListener) -> Iterator[listener.Listener]:
         yield _captured(inbound)
         return
     for port in inbound.ports:
-        made = _listener(names.inbound_port(inbound.class_name, port.port), inbound.address, port.port)
+        made = _listener(names.inbound_port(inbound.class_name, port.port), inbound.address, port.port, inbound.mtls)
         made.filter_chains.extend(_chains(port, inbound.mtls, by_port=False))
         yield made
 
 
 def _captured(inbound: InboundListener) -> listener.Listener:
-    made = _listener(names.inbound(inbound.class_name), "0.0.0.0", INBOUND_CAPTURE_PORT)
+    made = _listener(names.inbound(inbound.class_name), "0.0.0.0", INBOUND_CAPTURE_PORT, inbound.mtls)
     made.additional_addresses.append(listener.AdditionalAddress(address=socket_address("::", INBOUND_CAPTURE_PORT)))
     made.listener_filters.insert(0, original_dst_filter())
     made.filter_chains.append(loop_guard(INBOUND_CAPTURE_PORT))
@@ -54,15 +55,16 @@ def _captured(inbound: InboundListener) -> listener.Listener:
     return made
 
 
-def _listener(name: str, address: str, port: int) -> listener.Listener:
+def _listener(name: str, address: str, port: int, mtls: MtlsMode) -> listener.Listener:
     made = listener.Listener(
         name=name,
-        stat_prefix=name,
+        stat_prefix=names.stat_prefix(name),
         address=socket_address(address, port),
         traffic_direction=core.TrafficDirection.INBOUND,
-        listener_filters_timeout=seconds(_SERVER_FIRST_PATIENCE),
-        continue_on_listener_filters_timeout=True,
     )
+    if mtls is MtlsMode.PERMISSIVE:
+        made.listener_filters_timeout.CopyFrom(seconds(_SERVER_FIRST_PATIENCE))
+        made.continue_on_listener_filters_timeout = True
     made.listener_filters.add(
         name="envoy.filters.listener.tls_inspector", typed_config=packed(tls_inspector.TlsInspector())
     )

@@ -7,6 +7,7 @@ Source: SMI Traffic Specs (v1alpha4): a path regex is anchored at the start only
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 
 from protos.envoy.config.route import v3_pb2 as route
@@ -15,10 +16,11 @@ from smi.objects import HTTPMatch
 
 _MOST_SPELLINGS = 64
 DISGUISED_PATH = (
-    r"(?i).*[/\\]"  # a segment
-    r"(?:\.|%(?:25)*2e){1,2}"  # that is a dot segment, perhaps encoded again and again,
-    r"(?:;.*|%(?:25)*3b.*|[/\\].*|%(?:25)*(?:2f|5c).*|)"  # perhaps with parameters.
-    r"|.*%(?:25)+(?:2f|5c).*|.*%5c.*|.*\\.*|(?i).*%00.*"
+    r"(?is).*(?:"
+    r"[/\\](?:\.|%(?:25)*2e){1,2}"  # a segment that is a dot segment, perhaps encoded again and again,
+    r"(?:(?:;|%(?:25)*3b|[/\\]|%(?:25)*(?:2f|5c)).*)?"  # perhaps with parameters;
+    r"|(?:%(?:25)+2f|%(?:25)*5c|\\|%(?:25)*00).*"  # slashes in disguise, backslashes, and what ends a text in C
+    r")"
 )
 """Paths that survive normalisation here, but that an application may read as another path. No rule that names a path
 allows them: `/public/..;/admin` is `/admin` to some servers."""
@@ -55,8 +57,10 @@ def _header(name: str, regex: str) -> route.HeaderMatcher:
 
 
 def _spellings(name: str) -> Iterator[str]:
-    """`name` with one or more of its dashes as underscores."""
-    first, *rest = name.split("-")
-    choices = itertools.product("_-", repeat=len(rest))
-    for separators in itertools.islice(choices, min(_MOST_SPELLINGS, 2 ** len(rest) - 1)):
-        yield first + "".join(a + b for a, b in zip(separators, rest, strict=True))
+    """`name` with other choices of dashes and underscores; the likeliest first, all underscores."""
+    first, *rest = re.split("[-_]", name)
+    spellings = (
+        first + "".join(a + b for a, b in zip(separators, rest, strict=True))
+        for separators in itertools.product("_-", repeat=len(rest))
+    )
+    yield from itertools.islice((spelling for spelling in spellings if spelling != name), _MOST_SPELLINGS)

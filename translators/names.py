@@ -27,8 +27,8 @@ def outbound(key: PortKey) -> str:
 
 
 def outbound_endpoint(headless: HeadlessEndpoint) -> str:
-    """The listener of one endpoint of a headless service port."""
-    return f"outbound/{headless.key}/{headless.endpoint.address}"
+    """The listener of one endpoint of a headless service port. One host may have several, told apart by port."""
+    return f"outbound/{headless.key}/{host_port(headless.endpoint.address, headless.endpoint.port)}"
 
 
 def outbound_direct(key: PortKey) -> str:
@@ -54,3 +54,8 @@ def inbound_port(class_name: str, port: int | None) -> str:
 def host_port(address: str, port: int) -> str:
     """`address:port`, with brackets where IPv6 needs them."""
     return f"[{address}]:{port}" if ipaddress.ip_address(address).version == 6 else f"{address}:{port}"
+
+
+def stat_prefix(name: str) -> str:
+    """`name` as one level of a statistic's name: dots would make more of it."""
+    return name.replace(".", "_")

@@ -97,7 +97,7 @@ def discovered_filter(name: str, type_url: str) -> listener.Filter:
 def _listener(name: str, address: str, port: int) -> listener.Listener:
     return listener.Listener(
         name=name,
-        stat_prefix=name,
+        stat_prefix=names.stat_prefix(name),
         address=socket_address(address, port),
         traffic_direction=core.TrafficDirection.OUTBOUND,
     )

@@ -1,8 +1,9 @@
 """Metrics with the labels people ask by: source, destination service, backend, response code.
 
 Envoy's own statistics know clusters and listeners, not who called; the `stats` access logger counts each finished
-request or connection under labels made from it. Whoever scrapes a client finds its own name as the fixed labels
-`local_namespace` and `local_workload`; on a server `source` is the SPIFFE ID that the client proved.
+request or connection under labels made from it. A sidecar knows its own name from its environment (Envoy's fixed
+tags do not reach this logger), so that the bytes of a listener stay the same for every proxy; who called, a server
+knows by the SPIFFE ID that the client proved.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ STAT_PREFIX = "tulle"
 _MOST_SERIES = 2000
 """Series of one kind that one logger may make: a client that finds new labels for ever must not fill memory."""
 _PEER = "%DOWNSTREAM_PEER_URI_SAN%"
+_OWN_NAMESPACE = "%ENVIRONMENT(TULLE_LOCAL_NAMESPACE)%"
+_OWN_WORKLOAD = "%ENVIRONMENT(TULLE_LOCAL_WORKLOAD)%"
 
 Tags = dict[str, str]
 
@@ -27,6 +30,8 @@ def outbound_tags(key: PortKey) -> Tags:
     """Labels of traffic that a client's sidecar sends."""
     return {
         "direction": "outbound",
+        "source_namespace": _OWN_NAMESPACE,
+        "source_workload": _OWN_WORKLOAD,
         "destination_namespace": key.namespace,
         "destination_service": key.service,
         "destination_port": str(key.port),
@@ -38,6 +43,8 @@ def inbound_tags(port: int | None) -> Tags:
     """Labels of traffic that a server's sidecar receives."""
     return {
         "direction": "inbound",
+        "destination_namespace": _OWN_NAMESPACE,
+        "destination_workload": _OWN_WORKLOAD,
         "destination_port": "%DOWNSTREAM_LOCAL_PORT%" if port is None else str(port),
         "source": _PEER,
     }

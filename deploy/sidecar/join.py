@@ -40,7 +40,11 @@ class JoinMaterial:
 
 def read_join_directory(directory: Path) -> JoinMaterial:
     """The content of `directory`; raises JoinError when it is missing, unreadable or incomplete."""
-    if not directory.is_dir():
+    try:
+        exists = directory.is_dir()
+    except OSError as error:
+        raise JoinError(f"{directory} cannot be read: {error.strerror}") from None
+    if not exists:
         raise JoinError(
             f"no join directory at {directory}: is `tulle serve` running with this workload in its files, "
             "and is this STATE/join/NAMESPACE/WORKLOAD?"

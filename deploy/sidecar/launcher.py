@@ -25,6 +25,7 @@ from ca.identity import TrustDomain, control_plane_id
 from deploy.sidecar import admin, redirect
 from deploy.sidecar.bootstrap import BootstrapSettings, bootstrap, to_json
 from deploy.sidecar.envoy import EnvoyBinary, find_envoy
+from deploy.sidecar.errors import SidecarError
 from deploy.sidecar.follow import follow_join_directory
 from deploy.sidecar.join import (
     JoinMaterial,
@@ -34,7 +35,6 @@ from deploy.sidecar.join import (
     write_sds_files,
 )
 from deploy.sidecar.ports import SidecarPorts, hold_port, write_ports_file
-from deploy.sidecar.stats import environment_labels
 from deploy.sidecar.process import (
     connection_limit,
     envoy_command,
@@ -42,9 +42,10 @@ from deploy.sidecar.process import (
     raise_descriptor_limit,
     start_envoy,
 )
+from deploy.sidecar.stats import environment_labels
 
 _POLL_SECONDS = 0.05
-_PATIENCE_SECONDS = 10.0
+_PATIENCE_SECONDS = 5.0
 _KILL_AFTER_SECONDS = 10.0
 
 
@@ -108,6 +109,8 @@ async def _run(options: SidecarOptions, binary: EnvoyBinary, material: JoinMater
         runtime = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="tulle-sidecar-")))
         config = _write_configuration(options, runtime, ports, material, domain)
         if options.ports_file is not None:
+            if not options.ports_file.parent.is_dir():
+                raise SidecarError(f"the ports file cannot be written: no directory {options.ports_file.parent}")
             options.ports_file.unlink(missing_ok=True)
             cleanup.callback(options.ports_file.unlink, missing_ok=True)
         if options.transparent:

@@ -39,11 +39,12 @@ async def start_envoy(command: list[str], environment: Mapping[str, str]) -> asy
     Envoy in order. Call it from the main thread, before other threads exist.
     """
     return await asyncio.create_subprocess_exec(
-        *command, process_group=0, preexec_fn=_die_with_parent(), env={**os.environ, **environment}
+        *command, process_group=0, preexec_fn=die_with_parent(), env={**os.environ, **environment}
     )
 
 
-def _die_with_parent() -> Callable[[], None]:
+def die_with_parent() -> Callable[[], None]:
+    """For `preexec_fn`: ties the child's life to that of the calling thread."""
     libc = ctypes.CDLL(None, use_errno=True)  # loaded before the fork: the child may only make system calls
     parent = os.getpid()
 

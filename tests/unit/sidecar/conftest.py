@@ -100,3 +100,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Sidecar]]:
     for sidecar in started:
         sidecar.process.kill()  # Envoy dies with it
         sidecar.process.wait()
+
+
+@pytest.fixture
+def running(start: Callable[..., Sidecar], join: Path, control_plane: ControlPlane) -> Sidecar:
+    return start("--join", join, "--xds-address", f"127.0.0.1:{control_plane.port}").wait_ready()

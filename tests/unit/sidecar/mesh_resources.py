@@ -8,7 +8,7 @@ from deploy.sidecar.building_blocks import packed, single_endpoint, socket_addre
 from protos.envoy.config.accesslog.v3_pb2 import AccessLog
 from protos.envoy.config.cluster.v3_pb2 import Cluster
 from protos.envoy.config.listener.v3_pb2 import Filter, FilterChain, Listener
-from protos.envoy.config.rbac.v3_pb2 import RBAC as Rules
+from protos.envoy.config.rbac.v3_pb2 import RBAC as RULES
 from protos.envoy.config.rbac.v3_pb2 import Permission, Policy, Principal
 from protos.envoy.config.route.v3_pb2 import Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost
 from protos.envoy.extensions.access_loggers.stats.v3_pb2 import Config as StatsLog
@@ -34,7 +34,7 @@ def service(listener_port: int, upstream_port: int) -> dict[str, list[tuple[str,
 
 
 def _listener(port: int) -> Listener:
-    deny = Rules(action=Rules.DENY)
+    deny = RULES(action=RULES.DENY)
     deny.policies["forbidden"].CopyFrom(
         Policy(permissions=[_path_permission(FORBIDDEN_PATH)], principals=[Principal(any=True)])
     )
@@ -57,7 +57,9 @@ def _listener(port: int) -> Listener:
         access_log=[AccessLog(name="envoy.access_loggers.stats", typed_config=packed(_traffic_statistics()))],
     )
     http = Filter(name="envoy.filters.network.http_connection_manager", typed_config=packed(manager))
-    return Listener(name=SERVICE, address=socket_address("127.0.0.1", port), filter_chains=[FilterChain(filters=[http])])
+    return Listener(
+        name=SERVICE, address=socket_address("127.0.0.1", port), filter_chains=[FilterChain(filters=[http])]
+    )
 
 
 def _path_permission(path: str) -> Permission:

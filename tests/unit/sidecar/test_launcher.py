@@ -17,16 +17,11 @@ from ca.identity import SpiffeId, TrustDomain
 from tests.unit.sidecar.conftest import Sidecar
 from tests.unit.sidecar.control_plane import TRUST_DOMAIN, ControlPlane, new_authority, write_join_directory
 from tests.unit.sidecar.mesh_resources import service
-from tests.unit.sidecar.waiting import eventually, process_runs, request
+from tests.unit.sidecar.waiting import eventually, free_ports, process_runs, request
 
 pytestmark = pytest.mark.envoy
 
 Start = Callable[..., Sidecar]
-
-
-@pytest.fixture
-def running(start: Start, join: Path, control_plane: ControlPlane) -> Sidecar:
-    return start("--join", join, "--xds-address", f"127.0.0.1:{control_plane.port}").wait_ready()
 
 
 def test_joins_with_its_token_and_says_when_it_is_ready(running: Sidecar, control_plane: ControlPlane) -> None:
@@ -47,9 +42,10 @@ def test_private_files(running: Sidecar) -> None:
     assert "token-1" not in Path(f"/proc/{running.envoy_pid}/cmdline").read_text()
 
 
-def test_sigterm_ends_everything_and_leaves_nothing(running: Sidecar) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_end_leaves_nothing(running: Sidecar, number: signal.Signals) -> None:
     envoy = running.envoy_pid
-    running.process.send_signal(signal.SIGTERM)
+    running.process.send_signal(number)
     assert running.process.wait(10) == 0
     assert not process_runs(envoy)
     assert list(running.temporary.iterdir()) == []
@@ -152,6 +148,15 @@ def test_a_workload_cannot_pose_as_the_control_plane(start: Start, join: Path, a
         assert not sidecar.ports_file.exists()
 
 
+def test_says_when_no_control_plane_answers_and_can_still_be_ended(start: Start, join: Path) -> None:
+    nobody, _ = free_ports()
+    sidecar = start("--join", join, "--xds-address", f"127.0.0.1:{nobody}")
+    line = f"sidecar bookstore/v1 still waits for its configuration from 127.0.0.1:{nobody}\n"
+    eventually(lambda: line in sidecar.output)
+    sidecar.process.send_signal(signal.SIGTERM)
+    assert sidecar.process.wait(5) == 0
+
+
 def test_ports_may_be_chosen_and_must_be_free(start: Start, join: Path, control_plane: ControlPlane) -> None:
     admin, metrics = free_ports()
     address = f"127.0.0.1:{control_plane.port}"
@@ -161,13 +166,6 @@ def test_ports_may_be_chosen_and_must_be_free(start: Start, join: Path, control_
     second = start("--join", join, "--xds-address", address, *ports)
     assert second.process.wait(10) == 1
     assert second.output == f"Error: the admin port 127.0.0.1:{admin} cannot be used: Address already in use\n"
-
-
-def free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
 
 
 def wait_connected(sidecar: Sidecar, port: int) -> None:

@@ -15,8 +15,7 @@ from ca.authority import Authority
 from tests.unit.sidecar.conftest import Sidecar
 from tests.unit.sidecar.control_plane import ControlPlane
 from tests.unit.sidecar.mesh_resources import FORBIDDEN_PATH, service
-from tests.unit.sidecar.test_launcher import free_ports
-from tests.unit.sidecar.waiting import eventually, request
+from tests.unit.sidecar.waiting import eventually, free_ports, request
 
 pytestmark = pytest.mark.envoy
 
@@ -76,12 +75,32 @@ def test_metrics(scraped: Scraped) -> None:
     assert all(label in line for label in LABELS for line in requests)
 
     buckets = scraped.samples(DURATION + "_bucket")
-    bounds = [found[1] for line in buckets if 'response_code="200"' in line and (found := re.search(r'le="([^"]+)"', line))]
-    assert bounds == ["1", "2.5", "5", "10", "25", "50", "100", "250", "500", "1000", "2500", "5000", "10000", "30000", "+Inf"]
+    bounds = [
+        found[1] for line in buckets if 'response_code="200"' in line and (found := re.search(r'le="([^"]+)"', line))
+    ]
+    assert bounds == [
+        "1",
+        "2.5",
+        "5",
+        "10",
+        "25",
+        "50",
+        "100",
+        "250",
+        "500",
+        "1000",
+        "2500",
+        "5000",
+        "10000",
+        "30000",
+        "+Inf",
+    ]
 
     names = set(re.findall(r"^# TYPE (\w+)", scraped.text, re.MULTILINE))
     families = {
-        name for name in names if not re.match("envoy_(listener_manager|cluster_manager|control_plane|server|tulle)_", name)
+        name
+        for name in names
+        if not re.match("envoy_(listener_manager|cluster_manager|control_plane|server|tulle)_", name)
     }
     assert families == {
         "envoy_cluster_membership_change",
@@ -115,8 +134,8 @@ def test_metrics(scraped: Scraped) -> None:
     assert any(service_label in line for line in scraped.samples("envoy_cluster_upstream_cx_total"))
 
 
-def test_metrics_port_serves_nothing_else(scraped: Scraped) -> None:
-    port = scraped.sidecar.metrics_port
+def test_metrics_port_serves_nothing_else(running: Sidecar) -> None:
+    port = running.metrics_port
     assert request(port, "/ready") == (200, "LIVE\n")
     assert request(port, "/stats/prometheus")[0] == 200
     refused = ["/", "/quitquitquit", "/config_dump", "/stats", "/stats/prometheus/", "/metrics/../config_dump"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,15 +20,23 @@ def eventually(condition: Callable[[], T], within: float = 15) -> T:
     return result
 
 
-def request(port: int, path: str, method: str = "GET", headers: dict[str, str] | None = None) -> tuple[int, str]:
-    """Status and body of one request to 127.0.0.1."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+def request(port: int, path: str, method: str = "GET", host: str = "127.0.0.1") -> tuple[int, str]:
+    """Status and body of one request."""
+    connection = http.client.HTTPConnection(host, port, timeout=5)
     try:
-        connection.request(method, path, headers=headers or {})
+        connection.request(method, path)
         response = connection.getresponse()
         return response.status, response.read().decode()
     finally:
         connection.close()
+
+
+def free_ports() -> tuple[int, int]:
+    """Two ports of 127.0.0.1 that nothing uses."""
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
 
 
 def process_runs(pid: int) -> bool:
