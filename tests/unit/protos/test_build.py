@@ -20,9 +20,7 @@ def test_runs_on_upb() -> None:
 
 
 def test_proto_files_are_what_derive_derives() -> None:
-    present = {
-        p.relative_to(REPOSITORY).as_posix(): p.read_text() for p in REPOSITORY.glob("protos/*/**/*.proto")
-    }
+    present = {p.relative_to(REPOSITORY).as_posix(): p.read_text() for p in REPOSITORY.glob("protos/*/**/*.proto")}
     assert derive() == present
 
 

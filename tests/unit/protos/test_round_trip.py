@@ -48,9 +48,7 @@ def eds_cluster() -> cluster.Cluster:
     )
     match = cluster.Cluster.TransportSocketMatch(
         name="mesh",
-        transport_socket=core.TransportSocket(
-            name="envoy.transport_sockets.tls", typed_config=packed(context)
-        ),
+        transport_socket=core.TransportSocket(name="envoy.transport_sockets.tls", typed_config=packed(context)),
     )
     match.match.update({"mesh": True, "port": 8080})
     options = upstream_http.HttpProtocolOptions()
@@ -74,9 +72,7 @@ def http_listener() -> listener.Listener:
         normalize_path=BoolValue(value=True),
         forward_client_cert_details=hcm.HttpConnectionManager.SANITIZE_SET,
         http_filters=[hcm.HttpFilter(name="router", typed_config=packed(router.Router()))],
-        access_log=[
-            accesslog.AccessLog(name="file", typed_config=packed(file_log.FileAccessLog(path="/dev/stdout")))
-        ],
+        access_log=[accesslog.AccessLog(name="file", typed_config=packed(file_log.FileAccessLog(path="/dev/stdout")))],
     )
     filters = [listener.Filter(name="hcm", typed_config=packed(manager))]
     address = core.Address(socket_address=core.SocketAddress(address="10.0.0.1", port_value=80))
@@ -120,9 +116,7 @@ def guarded_routes() -> route.RouteConfiguration:
 
 
 def delta_response() -> discovery.DeltaDiscoveryResponse:
-    resource = discovery.Resource(
-        name="outbound/bookstore/bookstore/80", version="1", resource=packed(eds_cluster())
-    )
+    resource = discovery.Resource(name="outbound/bookstore/bookstore/80", version="1", resource=packed(eds_cluster()))
     return discovery.DeltaDiscoveryResponse(
         type_url="type.googleapis.com/envoy.config.cluster.v3.Cluster",
         nonce="n1",
@@ -157,9 +151,7 @@ def test_cluster_values(typed_class: Callable[[str], Any]) -> None:
 
 
 def test_policy_values(typed_class: Callable[[str], Any]) -> None:
-    decoded = typed_class("envoy.config.route.v3.RouteConfiguration").parse(
-        guarded_routes().SerializeToString()
-    )
+    decoded = typed_class("envoy.config.route.v3.RouteConfiguration").parse(guarded_routes().SerializeToString())
     host = decoded.virtual_hosts[0]
     assert host.routes[0].route.timeout == timedelta(0)
     assert host.routes[0].route.weighted_clusters.clusters[0].weight == 0

@@ -1,0 +1,53 @@
+"""`tulle serve`: the control plane in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+import click
+
+from deploy.control_plane import ControlPlane, ServeError, ServeOptions
+
+
+@click.command()
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--xds-address", default="127.0.0.1:15010", show_default=True, help="Where sidecars connect to.")
+@click.option("--debug-address", default="127.0.0.1:15014", show_default=True, help="Where people look.")
+@click.option(
+    "--debug-token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with the bearer token of the debug endpoint; needed off loopback.",
+)
+@click.option(
+    "--state",
+    default="state",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keys and join directories; keep it private, and keep it.",
+)
+@click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
+def serve(
+    directory: Path, xds_address: str, debug_address: str, debug_token_file: Path | None, state: Path, log_level: str
+) -> None:
+    """Serve the objects of DIRECTORY to Envoy sidecars, and follow every change of its files.
+
+    STATE/join/NAMESPACE/WORKLOAD is written for every workload: what its sidecar needs to join.
+    """
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    token = debug_token_file.read_text().strip() if debug_token_file else None
+    options = ServeOptions(directory, xds_address, debug_address, state, token)
+    try:
+        asyncio.run(_run(options))
+    except ServeError as error:
+        raise click.ClickException(str(error)) from None
+
+
+async def _run(options: ServeOptions) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await ControlPlane(options).run(stop)

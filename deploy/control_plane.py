@@ -1,0 +1,154 @@
+"""The composition root: files -> index -> mesh model -> resources -> streams, and the identities beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ca.identity import IdentityError, TrustDomain
+from ca.secrets import trust_secret
+from ca.state import CaState, StateError, load_or_create
+from ca.tokens import JoinTokens
+from deploy.admission import JoinTokenAuthenticator, authorizer
+from deploy.clock import now
+from deploy.configuration import TRUST_SCOPE, encoded
+from deploy.identities import Identities
+from deploy.join_directories import REFRESH_SECONDS, JoinDirectories
+from deploy.live_mesh import LiveMesh
+from deploy.report import mesh_report
+from deploy.server_certificate import ServerCertificate
+from smi.files import FileSource
+from xds.debug import DebugServer
+from xds.metrics import Metrics
+from xds.server import XdsServer
+from xds.store import ScopeChange, Store
+
+_log = logging.getLogger(__name__)
+_GRACE = 2.0
+"""Seconds that streams have to end when the control plane stops; their proxies go on with what they have."""
+
+
+class ServeError(Exception):
+    """The control plane cannot run, for a reason that a person can do something about."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What `tulle serve` is given. Addresses are `host:port`; port 0 takes a free one."""
+
+    directory: Path
+    xds_address: str
+    debug_address: str
+    state: Path
+    debug_token: str | None = None
+
+
+class ControlPlane:
+    """One control plane: `run` serves until told to stop."""
+
+    def __init__(self, options: ServeOptions) -> None:
+        self._options = options
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set. Raises ServeError when it cannot begin, or can no longer go on."""
+        source = FileSource(self._options.directory)
+        store = Store()
+        live = LiveMesh(store)
+        live.take(source.load())
+        async with AsyncExitStack() as stack:
+            state = stack.enter_context(_open_state(self._options.state, live.mesh.settings.trust_domain))
+            joins = JoinDirectories(self._options.state, state)
+            joins.update(live.mesh.proxies.values())
+            trust = encoded(trust_secret(state.authority(now()).bundle))
+            store.apply([ScopeChange(TRUST_SCOPE, (trust,))])
+            store.mark_ready()
+            identities = Identities(state, store, lambda: live.mesh)
+            await stack.enter_async_context(self._serving(store, state, live, identities))
+            await _until(
+                stop,
+                _follow(source, live, joins, stop),
+                identities.run(),
+                _refresh(joins, live),
+            )
+            _log.info("stopping; sidecars go on with what they have")
+
+    @asynccontextmanager
+    async def _serving(
+        self, store: Store, state: CaState, live: LiveMesh, identities: Identities
+    ) -> AsyncIterator[None]:
+        metrics = Metrics()
+        server = XdsServer(
+            store,
+            JoinTokenAuthenticator(JoinTokens(state.join_token_key)),
+            authorizer(lambda: live.mesh),
+            ServerCertificate(state).credentials(),
+            self._options.xds_address,
+            observer=identities,
+            metrics=metrics,
+        )
+        try:
+            debug = DebugServer(
+                self._options.debug_address,
+                store=store,
+                proxies=server.proxies,
+                metrics=metrics,
+                mesh=lambda: mesh_report(live.mesh, live.diagnostics),
+                token=self._options.debug_token,
+            )
+            port = await server.start()
+            debug_port = await debug.start()
+        except (OSError, ValueError) as error:
+            await server.stop(0)
+            raise ServeError(str(error)) from None
+        _log.info("xDS on %s", _with_port(self._options.xds_address, port))
+        _log.info("debug endpoint on http://%s", _with_port(self._options.debug_address, debug_port))
+        try:
+            yield
+        finally:
+            await debug.stop()
+            await server.stop(_GRACE)
+
+
+def _open_state(directory: Path, trust_domain: TrustDomain) -> CaState:
+    try:
+        return load_or_create(directory, trust_domain, now())
+    except (StateError, IdentityError, OSError) as error:
+        raise ServeError(str(error)) from None
+
+
+async def _follow(source: FileSource, live: LiveMesh, joins: JoinDirectories, stop: asyncio.Event) -> None:
+    """Take every change of the files. A state directory that cannot be written is retried with the next change."""
+    async for change in source.watch(stop):
+        if live.take(change):
+            try:
+                joins.update(live.mesh.proxies.values())
+            except OSError as error:
+                _log.error("cannot write join directories: %s", error)  # noqa: TRY400  # a person's disk, not our bug
+
+
+async def _refresh(joins: JoinDirectories, live: LiveMesh) -> None:
+    while True:
+        await asyncio.sleep(REFRESH_SECONDS)
+        try:
+            joins.update(live.mesh.proxies.values())
+        except OSError as error:
+            _log.error("cannot refresh join tokens: %s", error)  # noqa: TRY400  # a person's disk, not our bug
+
+
+async def _until(stop: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` until `stop` is set. What fails in it fails the whole: a control plane that follows nothing any
+    more, or renews nothing, must not look alive."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in work]
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+
+
+def _with_port(address: str, port: int) -> str:
+    return f"{address.rpartition(':')[0]}:{port}"

@@ -1,0 +1,4 @@
+"""The applications of the bookstore: small, real, and knowing nothing of a mesh.
+
+Servers answer with their version and with the caller that their sidecar vouches for; clients call in a loop.
+"""

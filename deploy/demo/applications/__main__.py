@@ -1,0 +1,30 @@
+"""`python -m deploy.demo.applications NAME --listen HOST:PORT [--upstream URL]`: runs one of them."""
+
+from __future__ import annotations
+
+import click
+from aiohttp import web
+
+from deploy.demo.applications.clients import Client
+from deploy.demo.applications.servers import Bookstore, Bookwarehouse
+from deploy.sidecar.cli import HostPort
+
+
+@click.command()
+@click.argument("name", type=click.Choice(["bookstore", "bookwarehouse", "bookbuyer", "bookthief"]))
+@click.option("--listen", type=HostPort(), required=True)
+@click.option("--upstream", default="", help="URL of what it calls.")
+@click.option("--version", default="v1", show_default=True)
+def run(name: str, listen: tuple[str, int], upstream: str, version: str) -> None:
+    """Run one application of the bookstore until SIGTERM or SIGINT."""
+    match name:
+        case "bookstore":
+            application = Bookstore(version).application(upstream)
+        case "bookwarehouse":
+            application = Bookwarehouse(version).application()
+        case _:
+            application = Client(name, upstream, "/buy-a-book").application()
+    web.run_app(application, host=listen[0], port=listen[1], print=None, access_log=None, shutdown_timeout=1)
+
+
+run()

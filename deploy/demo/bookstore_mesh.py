@@ -1,0 +1,193 @@
+"""The bookstore on a LocalMesh: its objects, its applications with a sidecar each, and ways to call through them.
+
+Takes the objects of `bookstore/` with ports or addresses filled in; gives what calls in the mesh came to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import aiohttp
+
+from deploy.demo.errors import DemoError
+from deploy.demo.local_mesh import LocalMesh
+from deploy.demo.ports import HeldPorts
+from deploy.demo.waiting import eventually
+
+OBJECTS = Path(__file__).parent / "bookstore"
+
+V1, V2 = "bookstore/bookstore-v1-0", "bookstore/bookstore-v2-0"
+WAREHOUSE = "bookwarehouse/bookwarehouse-0"
+BUYER, THIEF = "bookbuyer/bookbuyer-0", "bookthief/bookthief-0"
+WORKLOADS = (WAREHOUSE, V1, V2, BUYER, THIEF)
+
+_APPLICATION = (sys.executable, "-m", "deploy.demo.applications")
+_STATUS_PORT = 15999
+"""Transparent mode: the clients' own page, which the redirect leaves alone so that the demo can reach it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a workload's application listens, where its sidecar does, and by which URL it calls its upstream."""
+
+    listen: str
+    sidecar: tuple[str, int] | None = None
+    upstream: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What some calls came to: how many had which (status, version, error), and the JSON of one that succeeded."""
+
+    outcomes: dict[tuple[int, str | None, str | None], int]
+    example: dict[str, Any]
+    seconds: float
+
+    def count(self, status: int, version: str | None = None) -> int:
+        """How many had this `status`, and came from this `version` of the server if one is given."""
+        return sum(
+            count for (code, who, _), count in self.outcomes.items() if code == status and version in (None, who)
+        )
+
+    def __str__(self) -> str:
+        parts = []
+        for (status, version, error), count in sorted(self.outcomes.items(), key=str):
+            parts.append(f"{count} x {status or error}{f' from {version}' if version else ''}")
+        return ", ".join(parts) or "nothing"
+
+
+class BookstoreMesh:
+    """The running bookstore. `open` it; it ends with that block."""
+
+    def __init__(self, mesh: LocalMesh, objects: Path, places: dict[str, Place]) -> None:
+        self.mesh = mesh
+        self.places = places
+        self._objects = objects
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
+
+    def apply(self, name: str, **values: object) -> None:
+        """Put the file `name` of the bookstore's objects in force, with `values` filled in."""
+        self.mesh.write(name, _filled_in(self._objects / name, **values))
+
+    def withdraw(self, name: str) -> None:
+        """Take the file `name` away again."""
+        self.mesh.remove(name)
+
+    async def start_applications(self) -> None:
+        """Start all five, and wait until the two that can be asked answer."""
+        for workload in WORKLOADS:
+            place = self.places[workload]
+            name = workload.rpartition("/")[2].removesuffix("-0")
+            name, dash, version = name.partition("-")
+            command = [*_APPLICATION, name, "--listen", place.listen, "--upstream", place.upstream]
+            await self.mesh.start_application(workload, [*command, "--version", version] if dash else command)
+        for client in (BUYER, THIEF):
+            await eventually(partial(self._answers, client), f"the application of {client} to answer", within=60)
+
+    async def start_sidecars(self) -> AsyncIterator[str]:
+        """Start all five at once; yields the name of each as it becomes ready."""
+        exempt = {client: ["--exclude-inbound-port", str(_STATUS_PORT)] for client in (BUYER, THIEF)}
+        for ready in asyncio.as_completed([self.mesh.start_sidecar(each, *exempt.get(each, ())) for each in WORKLOADS]):
+            yield (await ready).workload
+
+    async def call(self, client: str, method: str, path: str, *, count: int = 8, connections: int = 8) -> Calls:
+        """Have the application of `client` make `count` calls to the bookstore."""
+        wanted = {"method": method, "path": path, "count": count, "connections": connections}
+        async with self._session.post(f"{self.page(client)}/calls", json=wanted) as answer:
+            answer.raise_for_status()
+            said = await answer.json()
+        return Calls(_counts(said["outcomes"]), said["example"] or {}, float(said["seconds"]))
+
+    async def loop_of(self, client: str) -> Calls:
+        """What the calls that `client` makes in a loop by itself have come to, since it started."""
+        async with self._session.get(self.page(client)) as answer:
+            return Calls(_counts((await answer.json())["outcomes"]), {}, 0.0)
+
+    def page(self, client: str) -> str:
+        """The URL of the page of one of the two clients."""
+        return f"http://{self.places[client].listen}"
+
+    async def _answers(self, client: str) -> bool:
+        self.mesh.processes.require_running()
+        try:
+            await self.loop_of(client)
+        except aiohttp.ClientConnectionError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+@asynccontextmanager
+async def open_bookstore(
+    work_dir: Path, *, transparent: bool = False, envoy: Path | None = None, objects: Path = OBJECTS
+) -> AsyncIterator[BookstoreMesh]:
+    """The bookstore with a running control plane, in permissive mode; applications and sidecars are not started yet.
+
+    `work_dir` gets everything that it writes; the objects that are in force are in its directory `mesh`.
+    """
+    if not (objects / "services.yaml").exists():
+        raise DemoError(f"{objects} does not hold the objects of the bookstore: no services.yaml")
+    directory = work_dir / "mesh"
+    directory.mkdir(parents=True)
+    for name in ("services.yaml", "permissive.yaml"):
+        shutil.copyfile(objects / name, directory / name)
+    mesh = LocalMesh(directory, work_dir=work_dir, transparent=transparent, envoy=envoy)
+    places, workloads = _transparent(objects) if transparent else _explicit(objects, mesh.ports)
+    (directory / "workloads.yaml").write_text(workloads)
+    async with mesh:
+        bookstore = BookstoreMesh(mesh, objects, places)
+        try:
+            yield bookstore
+        finally:
+            await bookstore.close()
+
+
+def _explicit(objects: Path, held: HeldPorts) -> tuple[dict[str, Place], str]:
+    """Everything on 127.0.0.1, on ports that are free."""
+    template = Template((objects / "workloads-explicit.yaml").read_text())
+    ports = {name: held.take() for name in template.get_identifiers()}
+
+    def local(name: str) -> str:
+        return f"127.0.0.1:{ports[name]}"
+
+    def server(name: str) -> Place:
+        upstream = f"http://{local(f'{name}_upstream')}" if f"{name}_upstream" in ports else ""
+        return Place(local(f"{name}_app"), ("127.0.0.1", ports[f"{name}_port"]), upstream)
+
+    def client(name: str) -> Place:
+        return Place(f"127.0.0.1:{held.take()}", upstream=f"http://{local(f'{name}_upstream')}")
+
+    places = {V1: server("v1"), V2: server("v2"), WAREHOUSE: server("warehouse")}
+    return {**places, BUYER: client("buyer"), THIEF: client("thief")}, template.substitute(ports)
+
+
+def _transparent(objects: Path) -> tuple[dict[str, Place], str]:
+    """Each workload at an address of its own, calling others by their names."""
+    store, warehouse = "http://bookstore.bookstore", "http://bookwarehouse.bookwarehouse"
+    places = {
+        V1: Place("0.0.0.0:14001", ("10.99.1.1", 14001), warehouse),
+        V2: Place("0.0.0.0:14001", ("10.99.1.2", 14001), warehouse),
+        WAREHOUSE: Place("0.0.0.0:14001", ("10.99.2.1", 14001)),
+        BUYER: Place(f"10.99.3.1:{_STATUS_PORT}", upstream=store),
+        THIEF: Place(f"10.99.4.1:{_STATUS_PORT}", upstream=store),
+    }
+    return places, (objects / "workloads-transparent.yaml").read_text()
+
+
+def _filled_in(file: Path, **values: object) -> str:
+    return Template(file.read_text()).substitute(values)
+
+
+def _counts(outcomes: list[dict[str, Any]]) -> dict[tuple[int, str | None, str | None], int]:
+    return {(each["status"], each["version"], each["error"]): each["count"] for each in outcomes}

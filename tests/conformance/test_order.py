@@ -1,0 +1,208 @@
+"""What goes before what, and what waits: additions at once, endpoints after their cluster, removals last."""
+
+from __future__ import annotations
+
+import pytest
+
+from protos.envoy.config.cluster import v3_pb2 as cluster_v3
+from tests.conformance.model import CDS, ECDS, EDS, LDS, RDS, SDS, Sent, Wire, made
+from xds.resource import Resource, TypeUrl, resource
+
+both = pytest.mark.parametrize("delta", [True, False], ids=["delta", "sotw"])
+
+
+class Envoy(Wire):
+    """A client that holds everything and wants the names it was given."""
+
+    def __init__(self, *, delta: bool, wanted: dict[TypeUrl, list[str]], put: list[Resource]) -> None:
+        super().__init__(delta=delta)
+        self.wanted = wanted
+        self.put(*put)
+        for url, names in wanted.items():
+            self.want(url, names)
+        self.ack_all(self.poll())
+        assert self.stream.settled
+
+    def want(self, url: TypeUrl, names: list[str], **fields: str) -> None:
+        self.wanted[url] = names
+        self.request(url, **{"resource_names_subscribe" if self.delta else "resource_names": names}, **fields)
+
+    def ack_all(self, responses: list[Sent]) -> None:
+        for each in responses:
+            self.ack(each, names=self.wanted[TypeUrl(each.type_url)])
+
+
+def envoy(delta: bool, *names: str) -> Envoy:
+    """Holds all six types of each name."""
+    wanted = {CDS: [], EDS: list(names), SDS: list(names), ECDS: list(names), LDS: [], RDS: list(names)}
+    return Envoy(delta=delta, wanted=wanted, put=[made(url, name) for url in TypeUrl for name in names])
+
+
+def kinds(responses: list[Sent]) -> list[str]:
+    return [TypeUrl(each.type_url) for each in responses]
+
+
+@both
+def test_additions_go_out_at_once_in_order(delta: bool) -> None:
+    wire = envoy(delta, "A")
+    wire.put(*(made(url, "A", "2") for url in reversed(TypeUrl)))
+    assert kinds(wire.poll()) == [CDS, EDS, SDS, ECDS, LDS, RDS]
+
+
+@both
+def test_an_unanswered_type_delays_no_other_and_not_itself(delta: bool) -> None:
+    wire = envoy(delta, "A")
+    wire.put(made(CDS, "A", "2"))
+    assert kinds(wire.poll()) == [CDS, EDS]
+    wire.put(made(CDS, "A", "3"), made(RDS, "A", "3"))
+    assert kinds(wire.poll(after=10.0)) == [CDS, EDS, RDS]
+
+
+@both
+def test_endpoints_of_exactly_the_changed_clusters_follow(delta: bool) -> None:
+    wire = envoy(delta, "A", "B", "C")
+    wire.put(made(CDS, "B", "2"), made(CDS, "new"))
+    clusters, endpoints = wire.poll()
+    assert set(clusters.names) == ({"B", "new"} if delta else {"A", "B", "C", "new"})
+    assert (endpoints.type_url, endpoints.names) == (EDS, ["B"])
+
+
+@both
+def test_endpoints_go_by_their_service_name(delta: bool) -> None:
+    cluster = cluster_v3.Cluster(name="A", type=cluster_v3.Cluster.EDS)
+    cluster.eds_cluster_config.service_name = "E"
+    wire = Envoy(
+        delta=delta,
+        wanted={CDS: [], EDS: ["E", "A"]},
+        put=[resource(CDS, "A", cluster), made(EDS, "E"), made(EDS, "A")],
+    )
+    cluster.alt_stat_name = "changed"
+    wire.put(resource(CDS, "A", cluster))
+    assert [each.names for each in wire.poll()] == [["A"], ["E"]]
+
+
+@both
+def test_endpoints_alone_are_sent_alone(delta: bool) -> None:
+    wire = envoy(delta, "A", "B")
+    wire.put(made(EDS, "A", "2"))
+    assert [(each.type_url, each.names) for each in wire.poll()] == [(EDS, ["A"])]
+
+
+def test_after_a_reconnect_endpoints_of_changed_clusters_are_sent_again() -> None:
+    """Requests come in any order then; a cluster that warms would stay without hosts."""
+    wire = Wire()
+    wire.put(made(CDS, "A", "2"), made(EDS, "A"))
+    held = {"A": made(EDS, "A").version}
+    wire.request(EDS, resource_names_subscribe=["A"], initial_resource_versions=held)
+    assert kinds(wire.poll()) == [EDS]
+    wire.request(CDS, initial_resource_versions={"A": made(CDS, "A").version})
+    assert kinds(wire.poll()) == [CDS, EDS]
+
+
+def rename(wire: Wire) -> None:
+    """A service gets another name: one change set."""
+    wire.change(
+        put=[made(url, "new") for url in (CDS, EDS, LDS, RDS)],
+        drop=[(url, "old") for url in (CDS, EDS, LDS, RDS)],
+    )
+
+
+@both
+@pytest.mark.parametrize("rejects", [False, True], ids=["ACK", "NACK"])
+def test_a_cluster_goes_when_its_users_are_answered(delta: bool, rejects: bool) -> None:
+    wire = envoy(delta, "old")
+    rename(wire)
+    clusters, listeners = wire.poll()
+    assert kinds([clusters, listeners]) == [CDS, LDS]
+    assert "new" in clusters.names
+    assert clusters.removed == []
+    if not delta:
+        assert clusters.names == ["new", "old"]
+    # The listener that goes frees its address for the one that comes: one response.
+    assert listeners.names == ["new"]
+    assert listeners.removed == (["old"] if delta else [])
+    wire.ack(clusters, names=[])
+    assert wire.poll(after=1.0) == []
+    if rejects:
+        wire.nack(listeners, "new: bad address")
+    else:
+        wire.ack(listeners, names=[])
+    (removal,) = wire.poll()
+    assert removal.type_url == CDS
+    assert removal.names == ([] if delta else ["new"])
+    assert removal.removed == (["old"] if delta else [])
+
+
+@both
+def test_a_cluster_goes_after_five_seconds_at_the_latest(delta: bool) -> None:
+    wire = envoy(delta, "old")
+    rename(wire)
+    assert kinds(wire.poll()) == [CDS, LDS]
+    assert wire.stream.deadline() == 5.0
+    assert wire.poll(after=4.9) == []
+    assert CDS in kinds(wire.poll(after=0.1))
+
+
+@both
+def test_a_cluster_waits_for_every_user_sent_until_then(delta: bool) -> None:
+    wire = envoy(delta, "A", "B")
+    wire.put(made(RDS, "B", "2"), made(ECDS, "B", "2"))
+    users = wire.poll()
+    assert kinds(users) == [ECDS, RDS]
+    wire.drop((CDS, "A"))
+    assert wire.poll() == []
+    for each in users:
+        assert wire.poll() == []
+        wire.ack_all([each])
+    assert kinds(wire.poll()) == [CDS]
+
+
+@both
+def test_a_cluster_nobody_uses_goes_at_once(delta: bool) -> None:
+    wire = envoy(delta, "A", "B")
+    wire.drop((CDS, "A"))
+    (sent,) = wire.poll()
+    assert sent.removed == (["A"] if delta else [])
+    assert sent.names == ([] if delta else ["B"])
+
+
+@both
+def test_a_cluster_that_comes_back_in_time_never_went(delta: bool) -> None:
+    wire = envoy(delta, "old")
+    rename(wire)
+    wire.poll()
+    wire.put(made(CDS, "old"))
+    wire.ack(*wire.poll(after=10.0), names=[])
+    assert "old" not in [name for each in wire.poll() for name in each.removed]
+    assert not wire.stream.substreams[CDS].leaving
+
+
+@pytest.mark.parametrize("url", [EDS, RDS], ids=lambda url: url.name)
+@both
+def test_endpoints_and_routes_that_go_are_left_to_unsubscribing(url: TypeUrl, delta: bool) -> None:
+    wire = envoy(delta, "A", "B")
+    wire.drop((url, "A"))
+    assert wire.poll() == []
+    if delta:
+        wire.request(url, resource_names_unsubscribe=["A"])
+    else:
+        wire.want(url, ["B"])
+    assert wire.poll(after=10.0) == []
+    assert wire.stream.settled
+
+
+@pytest.mark.parametrize("url", [SDS, ECDS], ids=lambda url: url.name)
+@both
+def test_secrets_and_extensions_are_never_taken_away(url: TypeUrl, delta: bool) -> None:
+    wire = envoy(delta, "A")
+    wire.drop((url, "A"))
+    assert wire.poll(after=60.0) == []
+    assert wire.stream.settled
+
+
+def test_a_secret_that_is_gone_is_said_so_when_asked() -> None:
+    wire = envoy(True, "A")
+    wire.drop((SDS, "A"))
+    wire.poll()
+    wire.request(SDS, resource_names_subscribe=["A"])
+    assert wire.poll()[0].removed == ["A"]

@@ -1,0 +1,59 @@
+"""Who may connect: what a peer proves, and what that lets it be.
+
+In: what gRPC knows of a peer. Out: a ``Credential`` or a reason. How proof is checked (certificates, tokens) is the
+business of whoever implements ``Authenticator``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of a stream. ``metadata`` may hold tokens, so it is never printed.
+
+    ``spiffe_id`` is that of the client certificate, which TLS has verified; None without one.
+    """
+
+    metadata: Mapping[str, str] = field(repr=False)
+    spiffe_id: str | None
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a peer has proved.
+
+    ``subject`` is an identity, ``spiffe://...``; ``workload`` is "namespace/workload", or "" where the proof does not
+    pin one; ``expires_at`` is in seconds since the epoch, None for never.
+    """
+
+    subject: str
+    workload: str = ""
+    expires_at: float | None = None
+
+
+class AuthenticationError(Exception):
+    """The peer has not proved who it is; the text goes to the peer and to the log, so it holds no token."""
+
+
+class Authenticator(Protocol):
+    async def authenticate(self, peer: Peer) -> Credential:
+        """What the peer proves. Raises AuthenticationError."""
+
+
+Authorizer = Callable[[str, Mapping[str, Any], Credential], str | None]
+"""``(node_id, node metadata, credential)`` -> why this credential may not be that node, or None if it may."""
+
+
+def node_refusal(node_id: str, credential: Credential) -> str | None:
+    """Why a node may not go by ``node_id``; None if it may. The node's claim never decides, the credential does."""
+    namespace, slash, workload = node_id.partition("/")
+    if not (namespace and slash and workload) or "/" in workload:
+        return f"node id {node_id[:256]!r} is not of the form namespace/workload"
+    if credential.workload and credential.workload != node_id:
+        return f"node id {node_id[:256]!r} is not {credential.workload!r}, which the credential belongs to"
+    return None

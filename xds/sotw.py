@@ -1,0 +1,42 @@
+"""State-of-the-world ADS: requests carry all names, and responses of LDS and CDS all resources."""
+
+from __future__ import annotations
+
+from protos.envoy.service.discovery.v3_pb2 import DiscoveryRequest
+from xds import framing
+from xds.ledger import Batch
+from xds.stream import Stream
+from xds.substream import SubStream
+from xds.view import combined_version
+
+
+class SotwStream(Stream):
+    """Reads ``DiscoveryRequest``, writes ``DiscoveryResponse``."""
+
+    protocol = "sotw"
+
+    def _subscribe(self, sub: SubStream, request: DiscoveryRequest) -> None:
+        """A stale request is ignored: the client repeats its names in the answer to the newer response.
+
+        Before anything was sent no nonce is stale: older Envoys begin with the last one of an earlier stream.
+        """
+        nonce = request.response_nonce
+        if nonce and sub.last_nonce and nonce != sub.last_nonce:
+            return
+        sub.demand(sub.subscription.replace(request.resource_names), {})
+
+    def _frame(self, sub: SubStream, batch: Batch, nonce: str) -> list[bytes]:
+        """Removed names have no place here: of LDS and CDS absence says it, of the others nothing does."""
+        if sub.policy.full_state:
+            state = sub.full_state()
+            return [
+                framing.sotw_envelope(sub.type_url, nonce, state.version, self._identifier),
+                state.sotw,
+            ]
+        if not batch.resources:
+            return []
+        version = combined_version(batch.resources)
+        parts = [framing.sotw_envelope(sub.type_url, nonce, version, self._identifier)]
+        for resource in batch.resources:
+            parts += (resource.sotw_header, resource.body)
+        return parts

@@ -1,0 +1,184 @@
+"""One ADS stream, without I/O: requests and changes in, responses out, time as an argument.
+
+``delta.DeltaStream`` and ``sotw.SotwStream`` say how requests are read and responses written; all that is decided is
+decided here, once for both: what is sent in which order, and when.
+
+Order: additions go out at once as CDS, EDS, SDS, ECDS, LDS, RDS, without waiting for anything (Envoy withholds the
+ACK of CDS while any cluster warms, so it is never waited for). After a CDS response, the endpoints of exactly the
+clusters in it are sent again, because a new or changed cluster warms until it gets them and delta Envoy does not ask
+again. Cluster removals wait for the answers to the LDS, RDS and ECDS responses sent until then, at most 5 s.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xds.ledger import Batch
+from xds.policy import CLUSTER_USERS
+from xds.resource import TypeUrl
+from xds.subscription import TooManyNames
+from xds.substream import SubStream, World
+from xds.view import Change
+
+MAX_UNKNOWN_TYPES = 32
+"""Types nobody serves that one stream may ask for; each costs a little memory."""
+
+
+_KNOWN = frozenset(TypeUrl)
+
+
+class ProtocolError(Exception):
+    """The client broke the protocol; the stream ends with INVALID_ARGUMENT and this text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One response, as parts to join when it is written."""
+
+    type_url: str
+    nonce: str
+    parts: Sequence[bytes]
+    resources: int
+    removed: int
+
+    def encode(self) -> bytes:
+        return b"".join(self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The client accepted a response. ``changed_at``: when the change that caused it had arrived, None if asked."""
+
+    type_url: str
+    changed_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Nack:
+    """The client rejected a response; ``names`` are held back for it."""
+
+    type_url: str
+    message: str
+    names: tuple[str, ...]
+
+
+class Stream(ABC):
+    """The state of one stream. ``identifier`` is what responses say about the control plane that sent them."""
+
+    protocol: str
+
+    def __init__(self, world: World, identifier: str = "tulle") -> None:
+        self.substreams: dict[str, SubStream] = {}
+        self._world = world
+        self._identifier = identifier
+        self._nonce = 0
+        self._outstanding: dict[str, str] = {}
+
+    # -- in
+
+    def receive(self, request: Any, now: float) -> Ack | Nack | None:
+        """Take a request of the stream's variant: an answer to a response, a change of subscription, or both.
+
+        Raises ProtocolError.
+        """
+        if not request.type_url:
+            raise ProtocolError("a request on an aggregated stream must have a type_url")
+        sub = self._substream(request.type_url)
+        answer = self._answer(sub, request, now)
+        try:
+            self._subscribe(sub, request)
+        except TooManyNames:
+            raise ProtocolError(f"too many resource names of type {sub.type_url}") from None
+        return answer
+
+    def offer(self, changes: Iterable[Change], now: float) -> None:
+        """What the proxy sees has changed."""
+        for change in changes:
+            sub = self.substreams.get(change.type_url)
+            if sub is not None:
+                sub.offer(change, now)
+
+    def _substream(self, type_url: str) -> SubStream:
+        sub = self.substreams.get(type_url)
+        if sub is None:
+            if len(self.substreams) >= MAX_UNKNOWN_TYPES + len(TypeUrl):
+                raise ProtocolError("too many resource types")
+            sub = self.substreams[type_url] = SubStream(type_url, self._world, delta=self.protocol == "delta")
+        return sub
+
+    def _answer(self, sub: SubStream, request: Any, now: float) -> Ack | Nack | None:
+        """A NACK is known by its error_detail, never by versions. A nonce counts within its own type only."""
+        nonce = request.response_nonce
+        if self._outstanding.get(nonce) == sub.type_url:
+            del self._outstanding[nonce]
+        if request.HasField("error_detail"):
+            message = request.error_detail.message
+            return Nack(sub.type_url, message, sub.reject(nonce, message, now))
+        batch = sub.acknowledge(nonce)
+        return None if batch is None else Ack(sub.type_url, batch.changed_at)
+
+    # -- out
+
+    def poll(self, now: float) -> list[Response]:
+        """All there is to send now, in the order to send it in."""
+        responses: list[Response] = []
+        for sub in self.in_push_order():
+            batches = sub.collect(now, self._outstanding)
+            responses.extend(self._send(sub, batches))
+            if sub.type_url == TypeUrl.CLUSTER:
+                self._warm(batches)
+        clusters = self.substreams.get(TypeUrl.CLUSTER)
+        if clusters is not None and clusters.new_gate is not None:
+            users = frozenset(nonce for nonce, url in self._outstanding.items() if url in CLUSTER_USERS)
+            clusters.new_gate.nonces = users
+            clusters.new_gate = None
+            if not users:
+                responses.extend(self._send(clusters, clusters.collect(now, self._outstanding)))
+        return responses
+
+    def deadline(self) -> float | None:
+        """When ``poll`` is to be called even if nothing happens; None for never."""
+        times = [time for sub in self.substreams.values() if (time := sub.deadline()) is not None]
+        return min(times, default=None)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the client has acknowledged exactly what it should hold."""
+        return all(sub.settled for sub in self.substreams.values())
+
+    def in_push_order(self) -> Iterator[SubStream]:
+        yield from (self.substreams[known] for known in TypeUrl if known in self.substreams)
+        yield from (sub for type_url, sub in self.substreams.items() if type_url not in _KNOWN)
+
+    def _warm(self, batches: Iterable[Batch]) -> None:
+        endpoints = self.substreams.get(TypeUrl.ENDPOINT)
+        if endpoints is not None:
+            for batch in batches:
+                for cluster in batch.resources:
+                    if cluster.endpoints and batch.is_new(cluster):
+                        endpoints.resend(cluster.endpoints)
+
+    def _send(self, sub: SubStream, batches: Iterable[Batch]) -> Iterator[Response]:
+        for whole in batches:
+            for batch in (whole,) if sub.policy.full_state else whole.split():
+                nonce = str(self._nonce + 1)
+                parts = self._frame(sub, batch, nonce)
+                if parts:
+                    self._nonce += 1
+                    self._outstanding[nonce] = sub.type_url
+                    for forgotten in sub.sent(nonce, batch):
+                        self._outstanding.pop(forgotten, None)
+                    yield Response(sub.type_url, nonce, parts, len(batch.resources), len(batch.removed))
+
+    # -- the two variants
+
+    @abstractmethod
+    def _subscribe(self, sub: SubStream, request: Any) -> None:
+        """Change the subscription as a request asks."""
+
+    @abstractmethod
+    def _frame(self, sub: SubStream, batch: Batch, nonce: str) -> list[bytes]:
+        """The bytes of a response; none when this variant cannot say what is in the batch."""
