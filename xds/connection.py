@@ -17,6 +17,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from xds.metrics import Metrics, type_name
+from xds.redaction import without_keys
 from xds.status import ProxyStatus, Rejection
 from xds.stream import Ack, Nack, ProtocolError
 from xds.view import Change
@@ -145,7 +146,7 @@ class Connection:
             self._rejected(answer)
 
     def _rejected(self, nack: Nack) -> None:
-        message = nack.message[:_LONGEST_MESSAGE]
+        message = without_keys(nack.message)[:_LONGEST_MESSAGE]
         answers = self._status.answers_of(nack.type_url)
         answers.nacks += 1
         answers.last_nack = Rejection(message, time.time(), nack.names)

@@ -6,6 +6,7 @@ other resources are replaced one by one.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from google.protobuf import descriptor_pool, message_factory
@@ -22,6 +23,7 @@ REDACTED = "<redacted>"
 _SECRET_FIELDS = frozenset(
     {"private_key", "private_key_provider", "password", "session_ticket_keys", "client_secret", "token_secret"}
 )
+_PEM = re.compile(r"-----BEGIN [^-]+-----.*?(-----END [^-]+-----|$)", re.DOTALL)
 
 
 def shown(resource: Resource) -> Any:
@@ -36,6 +38,11 @@ def shown(resource: Resource) -> Any:
     except TypeError as error:
         # An Any inside whose type this process has not loaded: say so rather than show nothing of the page.
         return {"undecodable": str(error)}
+
+
+def without_keys(text: str) -> str:
+    """A text of a proxy without PEM blocks; a rejection of a secret may quote it."""
+    return _PEM.sub(REDACTED, text)
 
 
 def _redact(value: Any) -> Any:

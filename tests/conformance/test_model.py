@@ -166,7 +166,7 @@ class SotwMachine(Machine):
         self.client = self.client.reconnected(self.wire)
 
 
-_settings = settings(max_examples=400, stateful_step_count=30, deadline=None)
+_settings = settings(max_examples=250, stateful_step_count=30, deadline=None)
 TestDelta = DeltaMachine.TestCase
 TestDelta.settings = _settings
 TestSotw = SotwMachine.TestCase

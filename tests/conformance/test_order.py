@@ -206,3 +206,32 @@ def test_a_secret_that_is_gone_is_said_so_when_asked() -> None:
     wire.poll()
     wire.request(SDS, resource_names_subscribe=["A"])
     assert wire.poll()[0].removed == ["A"]
+
+
+@pytest.mark.parametrize("url", [CDS, EDS, RDS], ids=lambda url: url.name)
+@both
+def test_what_comes_back_different_is_sent(url: TypeUrl, delta: bool) -> None:
+    wire = envoy(delta, "A")
+    wire.change(put=[made(LDS, "A", "2")], drop=[(url, "A")])
+    assert kinds(wire.poll()) == [LDS]
+    wire.put(made(url, "A", "2"))
+    assert {each.type_url: each.versions["A"] for each in wire.poll()}[url] == made(url, "A", "2").version
+
+
+@pytest.mark.parametrize("url", [CDS, EDS, RDS], ids=lambda url: url.name)
+@both
+def test_what_comes_back_the_same_is_silent(url: TypeUrl, delta: bool) -> None:
+    wire = envoy(delta, "A")
+    wire.change(put=[made(LDS, "A", "2")], drop=[(url, "A")])
+    wire.poll()
+    wire.put(made(url, "A"))
+    assert wire.poll(after=10.0) == []
+
+
+def test_a_cluster_that_went_unseen_may_come_back() -> None:
+    """The client reported a version nobody remembers, so the same name is sent again."""
+    wire = Wire()
+    wire.request(CDS, initial_resource_versions={"A": made(CDS, "A").version})
+    wire.poll()
+    wire.put(made(CDS, "A"))
+    assert [each.names for each in wire.poll()] == [["A"]]

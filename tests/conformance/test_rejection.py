@@ -205,3 +205,10 @@ def test_a_client_that_rejects_everything_disturbs_nobody() -> None:
         sweet.ack(good)
     assert sweet.stream.settled
     assert not sour.stream.settled
+
+
+@both
+def test_going_back_is_sent_because_a_rejection_may_have_been_applied_in_part(delta: bool) -> None:
+    wire = holding(delta, "A")
+    wire.nack(update(wire, "A"), "A: bad")
+    assert update(wire, "A", note="1").names == ["A"]
