@@ -20,6 +20,8 @@ from protos.envoy.extensions.upstreams.http import v3_pb2 as upstream_http
 from translators.packing import ads, extension, packed, seconds
 
 UPSTREAM_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_LIMITS = core.HttpProtocolOptions(max_headers_count=UInt32Value(value=1000))
+"""Envoy's default refuses more than 100 headers, with 431 or 502; their size stays limited to 60 KiB."""
 
 
 def connection_manager(
@@ -37,6 +39,7 @@ def connection_manager(
     manager = hcm.HttpConnectionManager(
         stat_prefix=stat_prefix,
         codec_type=hcm.HttpConnectionManager.CodecType.AUTO,
+        common_http_protocol_options=_LIMITS,
         http_filters=[*filters, _router()],
         http_protocol_options=core.Http1ProtocolOptions(
             accept_http_10=True, default_host_for_http_10=authority or "localhost", enable_trailers=True
@@ -45,6 +48,8 @@ def connection_manager(
         server_header_transformation=hcm.HttpConnectionManager.ServerHeaderTransformation.PASS_THROUGH,
         stream_idle_timeout=seconds(0),
         request_timeout=seconds(0),
+        # Whether an upload is welcome is for the application to say, not for a sidecar.
+        proxy_100_continue=True,
         upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
         use_remote_address=BoolValue(value=False),
         skip_xff_append=True,
@@ -85,7 +90,7 @@ def safe_retry() -> route.RetryPolicy:
 def upstream_options(http2: bool) -> upstream_http.HttpProtocolOptions:
     """HTTP/2 where it was declared; else whatever the client speaks goes on unchanged."""
     http1 = core.Http1ProtocolOptions(enable_trailers=True)
-    options = upstream_http.HttpProtocolOptions()
+    options = upstream_http.HttpProtocolOptions(common_http_protocol_options=_LIMITS)
     if http2:
         options.explicit_http_config.http2_protocol_options.SetInParent()
     else:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ca.identity import TrustDomain, WorkloadIdentity
 from smi.index import MeshObjects
-from smi.model import Access, InboundListener, InboundPort, WorkloadClass
+from smi.model import InboundListener, InboundPort, WorkloadClass
 from smi.objects import CaptureMode, TrafficPolicy, Workload
 from smi.protocol import Protocol
 from smi.resolve import codes
@@ -112,8 +112,3 @@ def _ports_by_number(
         usable = {port.port for port in workload.ports if port.app_port is not None}
         serving = {number: known for number, known in serving.items() if number in usable}
     return serving
-
-
-def access_of(found: WorkloadClass, port: int | None) -> Access | None:
-    """The access table of one port of a class, for tools."""
-    return next((access for access in found.access if access.port == port), None)

@@ -50,13 +50,15 @@ def mk_meta(
     return Meta(namespace=namespace, name=name, labels=labels or {}, annotations=annotations or {}, created=created)
 
 
-def mk_namespace(name: str = NS, **annotations: str) -> Namespace:
+def mk_namespace(name: str = NS, /, **annotations: str | None) -> Namespace:
     """`traffic_policy="smi"` is the annotation `tulle.dev/traffic-policy: smi`."""
     return Namespace(meta=mk_meta(name, namespace="", annotations=mk_annotations(**annotations)))
 
 
-def mk_annotations(**annotations: str) -> dict[str, str]:
-    return {f"tulle.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}
+def mk_annotations(**annotations: str | None) -> dict[str, str]:
+    """None is no annotation."""
+    given = {key.replace("_", "-"): value for key, value in annotations.items() if value is not None}
+    return {f"tulle.dev/{key}": value for key, value in given.items()}
 
 
 def mk_port(port: int = 80, target: int | str | None = None, *, name: str = "http") -> ServicePort:
@@ -93,12 +95,15 @@ def mk_workload(
     sidecar: bool = True,
     upstreams: tuple[Upstream, ...] = (),
     explicit: bool = False,
-    **annotations: str,
+    traffic_policy: str | None = None,
+    mtls: str | None = None,
+    reaches: str | None = None,
 ) -> Workload:
     """A transparent workload labelled `app: <name>` and with a service account of its name."""
     labels = {"app": name} if labels is None else labels
+    annotations = mk_annotations(traffic_policy=traffic_policy, mtls=mtls, reaches=reaches)
     return Workload(
-        meta=mk_meta(name, namespace=namespace, labels=labels, annotations=mk_annotations(**annotations)),
+        meta=mk_meta(name, namespace=namespace, labels=labels, annotations=annotations),
         service_account=account or name,
         address=address,
         ports=ports,

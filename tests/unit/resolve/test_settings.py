@@ -27,8 +27,12 @@ def mesh_with(config: str | None, namespace: str | None, workload: str | None, s
     enum = TrafficPolicy if setting == "traffic_policy" else MtlsMode
     return mk_mesh(
         mk_service("server"),
-        mk_workload("server", **({setting: workload} if workload else {})),
-        mk_namespace(**({setting: namespace} if namespace else {})),
+        mk_workload(
+            "server",
+            traffic_policy=workload if setting == "traffic_policy" else None,
+            mtls=workload if setting == "mtls" else None,
+        ),
+        mk_namespace(**{setting: namespace}),
         *([mk_config(**{setting: enum(config)})] if config else []),
     )
 
@@ -65,11 +69,12 @@ def test_mtls(config: str | None, namespace: str | None, workload: str | None, p
 @pytest.mark.parametrize("wrong", ["", "Permissive", "allow", "permissive "])
 @pytest.mark.parametrize("place", ["namespace", "workload"])
 def test_what_is_not_understood_is_the_strictest(wrong: str, place: str) -> None:
-    annotations = {"traffic_policy": wrong, "mtls": wrong}
+    on_workload = wrong if place == "workload" else None
+    on_namespace = wrong if place == "namespace" else "permissive"
     mesh = mk_mesh(
         mk_service("server"),
-        mk_workload("server", **(annotations if place == "workload" else {})),
-        mk_namespace(**(annotations if place == "namespace" else {"traffic_policy": "permissive"})),
+        mk_workload("server", traffic_policy=on_workload, mtls=on_workload),
+        mk_namespace(traffic_policy=on_namespace, mtls=on_namespace),
         mk_config(traffic_policy=TrafficPolicy.PERMISSIVE, mtls=MtlsMode.PERMISSIVE),
     )
     found = class_of(mesh, "server")

@@ -104,7 +104,7 @@ def parts(root: Message) -> Iterator[Message]:
 
 
 def _is_map(field: FieldDescriptor) -> bool:
-    return bool(field.message_type.GetOptions().map_entry)
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
 def _open(packed: AnyMessage) -> Message:

@@ -119,6 +119,12 @@ def test_sources_of_one_target_do_not_get_the_rules_of_another() -> None:
     }
 
 
+def test_every_source_of_a_target_gets_in() -> None:
+    mesh = server(mk_target("t", (http_rule("routes", "admin"),), sources=("client", "other")))
+    assert may_call(mesh, "/admin", caller=CLIENT)
+    assert may_call(mesh, "/admin", caller=OTHER)
+
+
 def test_a_tcp_permission_and_another_targets_http_permission_do_not_mix() -> None:
     mesh = server(
         mk_tcp_route("db", TCP),
@@ -131,9 +137,11 @@ def test_a_tcp_permission_and_another_targets_http_permission_do_not_mix() -> No
 
 
 def test_the_grant_of_requests_is_none_of_bytes() -> None:
-    mesh = server(mk_target("t", (http_rule("routes"),)), mtls="permissive")
-    assert may_call(mesh, "/admin")
-    assert not may_connect(mesh, HTTP), "an application's own TLS hides the requests in it"
+    """An application's own TLS hides the requests in it, so even the grant of every request does not open it."""
+    every = mk_routes("every", HTTPMatch("request"))
+    mesh = server(every, mk_target("t", (http_rule("routes"), http_rule("every"))), mtls="permissive")
+    assert may_call(mesh, "/anything")
+    assert not may_connect(mesh, HTTP)
 
 
 def test_a_tcp_route_alone_lets_any_request_in() -> None:

@@ -1,0 +1,59 @@
+"""Resources of a proxy -> a static bootstrap that Envoy can check without a control plane.
+
+What comes by RDS, EDS and ECDS is put where it is referred to; the two secrets are static ones. So Envoy checks
+every field of every resource that a listener leads to, the expressions and the names of clusters included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.protobuf import json_format
+
+from ca.authority import Authority, create_intermediate, create_root
+from ca.identity import TrustDomain, WorkloadIdentity
+from ca.secrets import identity_secret, trust_secret
+from tests.golden.scenarios import as_dict
+from xds.resource import Resource, TypeUrl
+
+Node = Any  # JSON
+ByName = dict[str, Node]
+
+
+def static_bootstrap(resources: Iterable[Resource]) -> dict[str, Any]:
+    """The bootstrap, as JSON."""
+    found: dict[TypeUrl, ByName] = {kind: {} for kind in TypeUrl}
+    for each in resources:
+        found[each.type_url][each.name] = as_dict(each)
+    listeners = [_inlined(node, found) for node in found[TypeUrl.LISTENER].values()]
+    clusters = [_inlined(node, found) for node in found[TypeUrl.CLUSTER].values()]
+    return {"static_resources": {"listeners": listeners, "clusters": clusters, "secrets": _secrets()}}
+
+
+def _inlined(node: Node, found: dict[TypeUrl, ByName]) -> Node:
+    if isinstance(node, list):
+        return [_inlined(item, found) for item in node]
+    if not isinstance(node, dict):
+        return node
+    made = {key: _inlined(value, found) for key, value in node.items()}
+    if "rds" in made:
+        made["route_config"] = found[TypeUrl.ROUTE][made.pop("rds")["route_config_name"]]
+    if "config_discovery" in made:
+        del made["config_discovery"]
+        made["typed_config"] = found[TypeUrl.EXTENSION][made["name"]]["typed_config"]
+    if made.get("type") == "EDS":
+        del made["eds_cluster_config"]
+        made |= {"type": "STATIC", "load_assignment": found[TypeUrl.ENDPOINT][made["name"]]}
+    made.pop("sds_config", None)
+    return made
+
+
+def _secrets() -> list[dict[str, Any]]:
+    now, domain = datetime.now(UTC), TrustDomain("cluster.local")
+    root = create_root(domain, now)
+    authority = Authority(root, create_intermediate(root, now))
+    svid = authority.issue(WorkloadIdentity(domain, "ns", "sa").spiffe_id, timedelta(hours=1), now)
+    secrets = (identity_secret(svid), trust_secret(authority.bundle))
+    return [json_format.MessageToDict(secret, preserving_proto_field_name=True) for secret in secrets]
