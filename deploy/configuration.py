@@ -93,7 +93,7 @@ class Translation:
                 if key in mesh.addresses:
                     yield from self._made(f"address/{key}", owners.address_resources, mesh.addresses[key])
                 for endpoint in mesh.headless.get(key, ()):
-                    owner = f"headless/{key}/{endpoint.endpoint.address}"
+                    owner = f"headless/{key}/{endpoint.endpoint.address}/{endpoint.endpoint.port}"
                     yield from self._made(owner, owners.headless_resources, endpoint)
 
     def _made(

@@ -39,7 +39,7 @@ class LiveMesh:
         if changed:
             objects, fixed = self._with_fixed_trust_domain(self._index.snapshot())
             before, self.mesh, self._fixed = self.mesh, resolve(objects), fixed
-            self._serve(self._translation.configuration(self.mesh), _with_new_identity(before, self.mesh))
+            self._serve(self._translation.configuration(self.mesh), _to_come_again(before, self.mesh))
         self._tell(sorted_diagnostics(tuple(change.diagnostics), self.mesh.diagnostics, self._fixed))
         return changed
 
@@ -74,10 +74,10 @@ class LiveMesh:
                 _log.log(_LEVELS[each.severity], "%s %s %s%s", each.location or "-", each.code, about, each.message)
 
 
-def _with_new_identity(before: MeshSnapshot, after: MeshSnapshot) -> list[WorkloadKey]:
-    """Proxies that must come again: what they proved to be is not what they are declared to be any more."""
+def _to_come_again(before: MeshSnapshot, after: MeshSnapshot) -> list[WorkloadKey]:
+    """Proxies whose streams must end: what they proved or claimed to be is not what they are declared to be now."""
     return [
         key
-        for key, proxy in before.proxies.items()
-        if key in after.proxies and after.proxies[key].identity != proxy.identity
+        for key, old in before.proxies.items()
+        if (new := after.proxies.get(key)) is not None and (new.identity, new.capture) != (old.identity, old.capture)
     ]

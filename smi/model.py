@@ -101,11 +101,12 @@ class VirtualAddress:
 
 @dataclass(frozen=True, slots=True)
 class HeadlessEndpoint:
-    """One endpoint of a headless service port, which clients call by its own address."""
+    """One endpoint of a headless service port, which clients call by its own address; or may not, if `refused`."""
 
     key: PortKey
     protocol: Protocol
     endpoint: Endpoint
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class Protocol(enum.StrEnum):
 
 _APP_PROTOCOLS = {
     "http": Protocol.HTTP,
+    "grpc-web": Protocol.HTTP,
     "kubernetes.io/ws": Protocol.HTTP,
     "kubernetes.io/h2c": Protocol.HTTP2,
     "http2": Protocol.HTTP2,
@@ -37,7 +38,9 @@ _APP_PROTOCOLS = {
     "tcp-server-first": Protocol.TCP,
     "mysql": Protocol.TCP,
     "postgres": Protocol.TCP,
+    "postgresql": Protocol.TCP,
     "mongo": Protocol.TCP,
+    "mongodb": Protocol.TCP,
     "redis": Protocol.TCP,
     "smtp": Protocol.TCP,
 }
@@ -51,10 +54,10 @@ def declared_protocol(port: ServicePort) -> Protocol | None:
     declared = _APP_PROTOCOLS.get(port.app_protocol.lower())
     if declared:
         return declared
-    name = port.name.lower()
-    if name.startswith("tcp-server-first"):
-        return Protocol.TCP
-    return _APP_PROTOCOLS.get(name.split("-", 1)[0]) if name else None
+    words = port.name.lower().split("-")
+    # Longest first: `grpc-web` is not `grpc`.
+    prefixes = ("-".join(words[:length]) for length in range(len(words), 0, -1))
+    return next((_APP_PROTOCOLS[prefix] for prefix in prefixes if prefix in _APP_PROTOCOLS), None)
 
 
 def protocol_of(port: ServicePort) -> tuple[Protocol, bool]:

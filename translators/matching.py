@@ -14,12 +14,12 @@ from protos.envoy.config.route import v3_pb2 as route
 from protos.envoy.type.matcher import v3_pb2 as matcher
 from smi.objects import HTTPMatch
 
-_MOST_SPELLINGS = 64
 DISGUISED_PATH = (
     r"(?is).*(?:"
     r"[/\\](?:\.|%(?:25)*2e){1,2}"  # a segment that is a dot segment, perhaps encoded again and again,
     r"(?:(?:;|%(?:25)*3b|[/\\]|%(?:25)*(?:2f|5c)).*)?"  # perhaps with parameters;
-    r"|(?:%(?:25)+2f|%(?:25)*5c|\\|%(?:25)*00).*"  # slashes in disguise, backslashes, and what ends a text in C
+    r"|(?:%(?:25)+2f|%(?:25)*5c|\\|%(?:25)*00).*"  # slashes in disguise, backslashes, and what ends a text in C;
+    r"|%(?:25)*(?:c0|e0%(?:25)*80)%(?:25)*a[ef].*"  # dots and slashes in longer forms than UTF-8 allows
     r")"
 )
 """Paths that survive normalisation here, but that an application may read as another path. No rule that names a path
@@ -57,10 +57,10 @@ def _header(name: str, regex: str) -> route.HeaderMatcher:
 
 
 def _spellings(name: str) -> Iterator[str]:
-    """`name` with other choices of dashes and underscores; the likeliest first, all underscores."""
+    """`name` with other choices of dashes and underscores. The resolver lets through names of six at the most."""
     first, *rest = re.split("[-_]", name)
     spellings = (
         first + "".join(a + b for a, b in zip(separators, rest, strict=True))
         for separators in itertools.product("_-", repeat=len(rest))
     )
-    yield from itertools.islice((spelling for spelling in spellings if spelling != name), _MOST_SPELLINGS)
+    yield from (spelling for spelling in spellings if spelling != name)

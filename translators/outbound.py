@@ -38,7 +38,10 @@ def endpoint_listener(headless: HeadlessEndpoint) -> listener.Listener:
     """The listener at the own address of one endpoint of a headless service."""
     made = _listener(names.outbound_endpoint(headless), headless.endpoint.address, headless.endpoint.port)
     made.bind_to_port.CopyFrom(BoolValue(value=False))
-    cluster = names.outbound_direct(headless.key) if headless.endpoint.in_mesh else names.PASSTHROUGH_CLUSTER
+    if headless.refused:
+        cluster = names.BLACKHOLE_CLUSTER
+    else:
+        cluster = names.outbound_direct(headless.key) if headless.endpoint.in_mesh else names.PASSTHROUGH_CLUSTER
     if headless.protocol.is_http and headless.endpoint.in_mesh:
         made.filter_chains.append(_http_chain(headless.key, direct_routes(headless.key, cluster)))
     else:

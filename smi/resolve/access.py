@@ -6,6 +6,7 @@ the specification leaves a case open.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +18,10 @@ from smi.protocol import Protocol
 from smi.resolve import codes
 from smi.resolve.findings import Findings
 from smi.resolve.services import age_key
+
+MOST_SEPARATORS = 6
+"""Dashes and underscores in the name of a header that access depends on. Applications that take `x_role` for `x-role`
+are protected by refusing each such spelling, and their number doubles with every dash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,17 @@ def _routes(
             else:
                 ports.update(route.ports)
                 all_ports = all_ports or not route.ports
+    if http is not None:
+        http = [match for match in http if _tells_headers_apart(target, match, findings)]
     return (None if http is None else tuple(http)), (None if ports is None else frozenset(ports)), all_ports
+
+
+def _tells_headers_apart(target: TrafficTarget, match: HTTPMatch, findings: Findings) -> bool:
+    """Whether every spelling of the match's header names can be refused. What cannot be told apart grants nothing."""
+    names = [name for name, _ in match.headers if len(re.split("[-_]", name)) - 1 > MOST_SEPARATORS]
+    for name in names:
+        findings.add(codes.HEADER_AMBIGUOUS, f"match {match.name!r} names header {name!r}: too many dashes", target)
+    return not names
 
 
 def _group_matches(

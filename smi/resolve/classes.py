@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ca.identity import TrustDomain, WorkloadIdentity
 from smi.index import MeshObjects
@@ -70,6 +70,7 @@ def resolve_class(
         app_port = next((p.app_port for p in workload.ports if p.port == number), None)
         ports.append(InboundPort(name, number, protocol, workload.capture, app_port))
         access.append(access_to_port(name, number, service_ports | {number}, protocol, everyone, targets))
+    _explain_ambiguous_ports(workload, {number: numbers for number, (_, numbers) in serving.items()}, targets, findings)
     if workload.capture is CaptureMode.TRANSPARENT:
         access.append(access_to_other_ports(name, everyone, targets))
     return WorkloadClass(
@@ -84,6 +85,23 @@ def resolve_class(
         ),
         tuple(access),
     )
+
+
+def _explain_ambiguous_ports(
+    workload: Workload, serving: Mapping[int, frozenset[int]], targets: Iterable[ResolvedTarget], findings: Findings
+) -> None:
+    """A number in a TCPRoute means the Service port or the target port, whichever there is; here it is both."""
+    for target in targets:
+        for number in sorted(target.ports or ()):
+            opened = sorted(port for port, service_ports in serving.items() if number in service_ports | {port})
+            if number in opened and len(opened) > 1:
+                others = ", ".join(str(port) for port in opened if port != number)
+                findings.add(
+                    codes.PORT_AMBIGUOUS,
+                    f"port {number} of TrafficTarget {target.name} is a target port, and a Service port that leads to"
+                    f" {others}: both are opened",
+                    workload,
+                )
 
 
 def _ports_by_number(

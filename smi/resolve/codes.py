@@ -155,6 +155,23 @@ MATCH_MISSING = define(
     repair="Correct the name under rules[].matches, or the match in the HTTPRouteGroup.",
 )
 
+HEADER_AMBIGUOUS = define(
+    "TL2110",
+    Severity.ERROR,
+    "header name with too many dashes",
+    cause="A TrafficTarget depends on a header whose name has more than six dashes or underscores.",
+    effect="The match grants nothing: the spellings that applications may confuse with it are too many to refuse.",
+    repair="Use a header with a simpler name.",
+)
+PORT_AMBIGUOUS = define(
+    "TL2111",
+    Severity.WARNING,
+    "port means two things",
+    cause="A TCPRoute's port number is the port of a Service and also another target port of the same workload.",
+    effect="A TrafficTarget with it opens both target ports.",
+    repair="Use target ports that are no Service ports, or accept that both are opened.",
+)
+
 # Workloads, namespaces, scopes
 
 ANNOTATION_INVALID = define(

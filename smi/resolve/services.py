@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ca.identity import TrustDomain, WorkloadIdentity
@@ -13,6 +12,7 @@ from smi.objects import Allowance, CaptureMode, MeshObject, Service, ServicePort
 from smi.protocol import Protocol, protocol_of
 from smi.resolve import codes
 from smi.resolve.findings import Findings
+from smi.resolve.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,6 @@ class ServiceTable:
     """Everything about services that the other resolvers and the snapshot need."""
 
     ports: dict[PortKey, ResolvedPort] = field(default_factory=dict)
-    by_service: dict[tuple[str, str], list[ResolvedPort]] = field(default_factory=dict)
     by_workload: dict[tuple[str, str], list[ResolvedPort]] = field(default_factory=dict)
 
 
@@ -54,13 +53,12 @@ def age_key(thing: MeshObject) -> tuple[str, str, str]:
 def resolve_services(objects: MeshObjects, findings: Findings) -> ServiceTable:
     """Match every TCP service port to its workloads, in order of age so that conflicts have one outcome."""
     table = ServiceTable()
-    workloads = _by_namespace(objects.workloads.values())
+    selection = Selection(objects.workloads.values())
     for service in sorted(objects.services.values(), key=age_key):
         if service.external_name:
             continue
-        behind = [w for w in workloads.get(service.meta.namespace, ()) if _selects(service.selector, w.meta.labels)]
+        behind = selection.behind(service.meta.namespace, service.selector)
         resolved = [_resolve_port(service, port, behind, findings) for port in service.ports if port.transport == "TCP"]
-        table.by_service[service.meta.namespace, service.meta.name] = resolved
         for one in resolved:
             table.ports[one.key] = one
             for workload in {(t.workload.meta.namespace, t.workload.meta.name) for t in one.targets}:
@@ -136,11 +134,19 @@ def backend_of(resolved: ResolvedPort, trust_domain: TrustDomain) -> BackendPort
     return BackendPort(resolved.key, resolved.protocol, tuple(sorted(identities)), resolved.service.headless)
 
 
-def virtual_addresses(table: ServiceTable, findings: Findings) -> Iterator[VirtualAddress]:
-    """Which port is served at which virtual address; of two Services on one address the older has it."""
+def virtual_addresses(
+    table: ServiceTable, split: Container[tuple[str, str]], findings: Findings
+) -> Iterator[VirtualAddress]:
+    """Which port is served at which virtual address; of two Services on one address the older has it.
+
+    A Service without a selector is served by nothing that is known here: unless it is in `split`, the names of root
+    services, calls to it are passed through to whatever serves its address.
+    """
     taken: dict[tuple[str, int], Service] = {}
     for resolved in table.ports.values():
         service, mine = resolved.service, []
+        if not service.selector and (service.meta.namespace, service.meta.name) not in split:
+            continue
         for address in service.cluster_ips:
             holder = taken.setdefault((address, resolved.port.port), service)
             if holder is service:
@@ -156,21 +162,22 @@ def virtual_addresses(table: ServiceTable, findings: Findings) -> Iterator[Virtu
 
 
 def headless_endpoints(
-    resolved: ResolvedPort, endpoints: EndpointSet, taken: dict[tuple[str, int], PortKey], findings: Findings
+    resolved: ResolvedPort, plaintext: Allowance, taken: dict[tuple[str, int], PortKey]
 ) -> tuple[HeadlessEndpoint, ...]:
-    """The endpoints that clients of a headless Service call directly. `taken` remembers whose address is whose."""
+    """The endpoints that clients of a headless Service call directly, refused ones included: without a listener of
+    theirs they would be unknown destinations, and passed through.
+
+    `taken` remembers whose address is whose: several headless Services may select the same workloads, and one
+    listener serves them all.
+    """
     mine = []
-    for endpoint in endpoints.endpoints:
-        holder = taken.setdefault((endpoint.address, endpoint.port), resolved.key)
-        if holder == resolved.key:
-            mine.append(HeadlessEndpoint(resolved.key, resolved.protocol, endpoint))
-        elif not ipaddress.ip_address(endpoint.address).is_loopback:
-            findings.add(
-                codes.ADDRESS_CONFLICT,
-                f"{endpoint.address}:{endpoint.port} is already served for {holder}, which keeps it",
-                resolved.service,
-            )
-    return tuple(mine)
+    for target in resolved.targets:
+        workload = target.workload
+        endpoint = Endpoint(workload.address, target.port, workload.sidecar)
+        if taken.setdefault((endpoint.address, endpoint.port), resolved.key) == resolved.key:
+            refused = not workload.sidecar and plaintext is Allowance.DENY
+            mine.append(HeadlessEndpoint(resolved.key, resolved.protocol, endpoint, refused))
+    return tuple(sorted(set(mine), key=lambda each: each.endpoint))
 
 
 def shared_addresses(workloads: Iterable[Workload], findings: Findings) -> None:
@@ -188,15 +195,3 @@ def shared_addresses(workloads: Iterable[Workload], findings: Findings) -> None:
             holder = taken.setdefault((workload.address, address, number), workload)
             if holder is not workload:
                 findings.add(codes.ADDRESS_CONFLICT, f"{address}:{number} is also claimed by {holder.ref}", workload)
-
-
-def _selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    """Kubernetes' rule: every label of the selector; a Service without selector selects nothing."""
-    return bool(selector) and all(labels.get(name) == value for name, value in selector.items())
-
-
-def _by_namespace(workloads: Iterable[Workload]) -> dict[str, list[Workload]]:
-    grouped: dict[str, list[Workload]] = {}
-    for workload in sorted(workloads, key=lambda w: (w.meta.namespace, w.meta.name)):
-        grouped.setdefault(workload.meta.namespace, []).append(workload)
-    return grouped

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from ca.identity import IdentityError, TrustDomain, WorkloadIdentity
 from smi.index import MeshObjects
 from smi.model import (
-    EndpointSet,
     HeadlessEndpoint,
     MeshSettings,
     MeshSnapshot,
@@ -18,7 +17,7 @@ from smi.model import (
     WorkloadClass,
     WorkloadKey,
 )
-from smi.objects import TrafficSplit
+from smi.objects import Allowance, TrafficSplit
 from smi.resolve import codes
 from smi.resolve.access import ResolvedTarget, resolve_targets
 from smi.resolve.classes import class_name, resolve_class, selected_labels
@@ -58,8 +57,8 @@ def resolve(objects: MeshObjects) -> MeshSnapshot:
         backends={key: backend_of(port, settings.trust_domain) for key, port in table.ports.items()},
         endpoints=endpoints,
         frontends=frontends,
-        addresses={address.key: address for address in virtual_addresses(table, findings)},
-        headless=_headless(table, endpoints, findings),
+        addresses={address.key: address for address in virtual_addresses(table, splits, findings)},
+        headless=_headless(table, objects.config.plaintext_upstreams),
         classes=classes,
         reaches=reaches,
         proxies=proxies,
@@ -67,14 +66,10 @@ def resolve(objects: MeshObjects) -> MeshSnapshot:
     )
 
 
-def _headless(
-    table: ServiceTable, endpoints: dict[PortKey, EndpointSet], findings: Findings
-) -> dict[PortKey, tuple[HeadlessEndpoint, ...]]:
+def _headless(table: ServiceTable, plaintext: Allowance) -> dict[PortKey, tuple[HeadlessEndpoint, ...]]:
     taken: dict[tuple[str, int], PortKey] = {}
     return {
-        key: headless_endpoints(port, endpoints[key], taken, findings)
-        for key, port in table.ports.items()
-        if port.service.headless
+        key: headless_endpoints(port, plaintext, taken) for key, port in table.ports.items() if port.service.headless
     }
 
 

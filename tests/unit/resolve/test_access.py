@@ -207,3 +207,21 @@ def test_an_explicit_port_of_two_services_is_named_by_either() -> None:
     )
     assert grants(mesh, HTTP) == {"ns/t": (ANY,)}
     assert access_of(mesh, "server", HTTP).protocol is Protocol.HTTP
+
+
+def test_a_header_with_too_many_spellings_grants_nothing() -> None:
+    routes = mk_routes("routes", mk_match("m", a_b_c_d_e_f_g_h="x"))
+    mesh = server(mk_target("t", (http_rule("routes"),)), routes)
+    assert grants(mesh, HTTP) == {}
+    assert reported(mesh, codes.HEADER_AMBIGUOUS)
+
+
+def test_a_port_that_means_two_things_is_reported() -> None:
+    mesh = mk_mesh(
+        mk_service("server", mk_port(8080, 9090), mk_port(80, 8080)),
+        mk_workload("server"),
+        mk_tcp_route("tcp", 8080),
+        mk_target("t", (tcp_rule("tcp"),)),
+    )
+    assert [bool(access_of(mesh, "server", port).grants) for port in (8080, 9090)] == [True, True]
+    assert reported(mesh, codes.PORT_AMBIGUOUS)

@@ -105,6 +105,7 @@ def test_without_methods_any_method_matches() -> None:
         "/public/%2e%2e;/admin",
         "/public/%2e%2e/admin",
         "/public/%252e%252e/admin",
+        "/public/%c0%ae%c0%ae/admin",
         "/public/%25252E%25252e/admin",
         "/public/.%252e/admin",
         "/public/..%5cadmin",
@@ -170,8 +171,8 @@ def test_spellings_that_applications_take_for_a_header(name: str, expected: set[
     assert all(header.present_match for header in found)
 
 
-def test_a_header_of_very_many_parts_has_a_limited_number_of_spellings() -> None:
-    name = "-".join("abcdefghij")
-    found = [header.name for header in lookalike_headers(HTTPMatch("m", headers=((name, "v"),)))]
-    assert len(found) == 64
-    assert name.replace("-", "_") in found
+def test_every_spelling_of_the_longest_header_name_is_refused() -> None:
+    name = "-".join("abcdefg")
+    found = {header.name for header in lookalike_headers(HTTPMatch("m", headers=((name, "v"),)))}
+    assert len(found) == 2**6 - 1
+    assert name not in found
