@@ -1,0 +1,1 @@
+"""What a change costs, measured: `python -m tests.bench`, or `make bench`."""
