@@ -71,5 +71,3 @@ def _split(weight: int) -> TrafficSplit:
 
 def _apply(live: LiveMesh, events: Iterable[ObjectEvent]) -> None:
     live.take(FileChange(tuple(events), ()))
-
-
