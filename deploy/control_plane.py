@@ -105,6 +105,13 @@ class ControlPlane:
         except (OSError, ValueError) as error:
             await server.stop(0)
             raise ServeError(str(error)) from None
+        _log.info(
+            "%s holds %d services and %d workloads with a sidecar; %s is what those need to join",
+            self._options.directory,
+            len({(key.namespace, key.service) for key in live.mesh.frontends}),
+            len(live.mesh.proxies),
+            self._options.state / "join" / "NAMESPACE" / "WORKLOAD",
+        )
         _log.info("xDS on %s", _with_port(self._options.xds_address, port))
         _log.info("debug endpoint on http://%s", _with_port(self._options.debug_address, debug_port))
         try:
@@ -128,7 +135,7 @@ async def _follow(source: FileSource, live: LiveMesh, joins: JoinDirectories, st
             try:
                 joins.update(live.mesh.proxies.values())
             except OSError as error:
-                _log.error("cannot write join directories: %s", error)  # noqa: TRY400  # a person's disk, not our bug
+                _log.error("cannot write join directories: %s", error)  # a person's disk, not our bug
 
 
 async def _refresh(joins: JoinDirectories, live: LiveMesh) -> None:
@@ -137,12 +144,13 @@ async def _refresh(joins: JoinDirectories, live: LiveMesh) -> None:
         try:
             joins.update(live.mesh.proxies.values())
         except OSError as error:
-            _log.error("cannot refresh join tokens: %s", error)  # noqa: TRY400  # a person's disk, not our bug
+            _log.error("cannot refresh join tokens: %s", error)  # a person's disk, not our bug
 
 
 async def _until(stop: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:
     """Run `work` until `stop` is set. What fails in it fails the whole: a control plane that follows nothing any
-    more, or renews nothing, must not look alive."""
+    more, or renews nothing, must not look alive.
+    """
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(each) for each in work]
         await stop.wait()

@@ -10,7 +10,7 @@ import smi.resolve.codes  # noqa: F401  # registers its codes
 from smi.codes import CODES
 
 
-@click.command()
+@click.command(short_help="Say what a diagnostic CODE means.")
 @click.argument("code", required=False)
 def explain(code: str | None) -> None:
     """Print cause, effect and repair of a diagnostic CODE; without one, the list of all codes."""

@@ -12,7 +12,7 @@ import click
 from deploy.control_plane import ControlPlane, ServeError, ServeOptions
 
 
-@click.command()
+@click.command(short_help="Serve a directory of objects to sidecars.")
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--xds-address", default="127.0.0.1:15010", show_default=True, help="Where sidecars connect to.")
 @click.option("--debug-address", default="127.0.0.1:15014", show_default=True, help="Where people look.")

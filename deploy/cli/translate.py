@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import click
-from xds.redaction import shown
 
 from deploy.configuration import Translation
 from deploy.directory import read_directory
 from deploy.sidecar.cli import WorkloadName
 from smi.model import WorkloadKey
 from translators import names
+from xds.redaction import shown
 from xds.resource import TypeUrl
 
 _SECTIONS = {
@@ -25,7 +25,7 @@ _SECTIONS = {
 }
 
 
-@click.command()
+@click.command(short_help="Print every Envoy resource of one proxy, offline.")
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--proxy", required=True, type=WorkloadName(), help="The proxy, as NAMESPACE/WORKLOAD.")
 def translate(directory: Path, proxy: tuple[str, str]) -> None:

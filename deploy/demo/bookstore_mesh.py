@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,15 @@ BUYER, THIEF = "bookbuyer/bookbuyer-0", "bookthief/bookthief-0"
 WORKLOADS = (WAREHOUSE, V1, V2, BUYER, THIEF)
 
 _APPLICATION = (sys.executable, "-m", "deploy.demo.applications")
+_FILES = (
+    *("services.yaml", "workloads-explicit.yaml", "workloads-transparent.yaml"),
+    *("permissive.yaml", "access.yaml", "split.yaml"),
+)
+_EXPLICIT_PORTS = (
+    *("v1_port", "v1_app", "v1_upstream", "v2_port", "v2_app", "v2_upstream"),
+    *("warehouse_port", "warehouse_app", "buyer_upstream", "thief_upstream"),
+)
+"""What workloads-explicit.yaml leaves open."""
 _STATUS_PORT = 15999
 """Transparent mode: the clients' own page, which the redirect leaves alone so that the demo can reach it."""
 
@@ -58,11 +68,13 @@ class Calls:
             count for (code, who, _), count in self.outcomes.items() if code == status and version in (None, who)
         )
 
-    def __str__(self) -> str:
-        parts = []
-        for (status, version, error), count in sorted(self.outcomes.items(), key=str):
-            parts.append(f"{count} x {status or error}{f' from {version}' if version else ''}")
-        return ", ".join(parts) or "nothing"
+    @property
+    def statuses(self) -> str:
+        """How many had which status or error, for people."""
+        counts: Counter[str] = Counter()
+        for (status, _, error), count in self.outcomes.items():
+            counts[str(error or status)] += count
+        return ", ".join(f"{count} x {what}" for what, count in sorted(counts.items()))
 
 
 class BookstoreMesh:
@@ -76,7 +88,7 @@ class BookstoreMesh:
 
     def apply(self, name: str, **values: object) -> None:
         """Put the file `name` of the bookstore's objects in force, with `values` filled in."""
-        self.mesh.write(name, _filled_in(self._objects / name, **values))
+        self.mesh.write(name, _filled_in(self._objects / name, values))
 
     def withdraw(self, name: str) -> None:
         """Take the file `name` away again."""
@@ -93,11 +105,17 @@ class BookstoreMesh:
         for client in (BUYER, THIEF):
             await eventually(partial(self._answers, client), f"the application of {client} to answer", within=60)
 
-    async def start_sidecars(self) -> AsyncIterator[str]:
-        """Start all five at once; yields the name of each as it becomes ready."""
+    async def start_sidecars(self, report: Callable[[str], None]) -> None:
+        """Start all five at once; `report` is told the name of each as it becomes ready."""
         exempt = {client: ["--exclude-inbound-port", str(_STATUS_PORT)] for client in (BUYER, THIEF)}
-        for ready in asyncio.as_completed([self.mesh.start_sidecar(each, *exempt.get(each, ())) for each in WORKLOADS]):
-            yield (await ready).workload
+        starting = [asyncio.create_task(self.mesh.start_sidecar(each, *exempt.get(each, ()))) for each in WORKLOADS]
+        try:
+            for ready in asyncio.as_completed(starting):
+                report((await ready).workload)
+        finally:
+            for task in starting:
+                task.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
 
     async def call(self, client: str, method: str, path: str, *, count: int = 8, connections: int = 8) -> Calls:
         """Have the application of `client` make `count` calls to the bookstore."""
@@ -136,8 +154,9 @@ async def open_bookstore(
 
     `work_dir` gets everything that it writes; the objects that are in force are in its directory `mesh`.
     """
-    if not (objects / "services.yaml").exists():
-        raise DemoError(f"{objects} does not hold the objects of the bookstore: no services.yaml")
+    missing = [name for name in _FILES if not (objects / name).exists()]
+    if missing:
+        raise DemoError(f"{objects} does not hold the objects of the bookstore: {', '.join(missing)} missing")
     directory = work_dir / "mesh"
     directory.mkdir(parents=True)
     for name in ("services.yaml", "permissive.yaml"):
@@ -155,8 +174,7 @@ async def open_bookstore(
 
 def _explicit(objects: Path, held: HeldPorts) -> tuple[dict[str, Place], str]:
     """Everything on 127.0.0.1, on ports that are free."""
-    template = Template((objects / "workloads-explicit.yaml").read_text())
-    ports = {name: held.take() for name in template.get_identifiers()}
+    ports = {name: held.take() for name in _EXPLICIT_PORTS}
 
     def local(name: str) -> str:
         return f"127.0.0.1:{ports[name]}"
@@ -169,7 +187,7 @@ def _explicit(objects: Path, held: HeldPorts) -> tuple[dict[str, Place], str]:
         return Place(f"127.0.0.1:{held.take()}", upstream=f"http://{local(f'{name}_upstream')}")
 
     places = {V1: server("v1"), V2: server("v2"), WAREHOUSE: server("warehouse")}
-    return {**places, BUYER: client("buyer"), THIEF: client("thief")}, template.substitute(ports)
+    return {**places, BUYER: client("buyer"), THIEF: client("thief")}, _filled_in(objects / "workloads-explicit.yaml", ports)
 
 
 def _transparent(objects: Path) -> tuple[dict[str, Place], str]:
@@ -185,8 +203,9 @@ def _transparent(objects: Path) -> tuple[dict[str, Place], str]:
     return places, (objects / "workloads-transparent.yaml").read_text()
 
 
-def _filled_in(file: Path, **values: object) -> str:
-    return Template(file.read_text()).substitute(values)
+def _filled_in(file: Path, values: Mapping[str, object]) -> str:
+    """The text of `file` with each $name replaced by its value; names without a value stay as they are."""
+    return Template(file.read_text()).safe_substitute(values)
 
 
 def _counts(outcomes: list[dict[str, Any]]) -> dict[tuple[int, str | None, str | None], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -40,7 +41,7 @@ def demo(*, keep: bool, transparent: bool, envoy: Path | None, objects: Path, wo
     except SidecarError as error:
         raise click.ClickException(str(error)) from None
     if work_dir is not None:
-        sys.exit(Demo(DemoOptions(work_dir, keep, transparent, envoy, objects), Screen(Console())).run())
+        sys.exit(Demo(DemoOptions(work_dir, keep, transparent, envoy, objects), Screen(_console())).run())
     if transparent and (reason := private_namespaces.what_is_missing()):
         raise click.ClickException(f"--transparent is not possible here: {reason}")
     with tempfile.TemporaryDirectory(prefix="tulle-demo-") as made:
@@ -49,5 +50,13 @@ def demo(*, keep: bool, transparent: bool, envoy: Path | None, objects: Path, wo
             code = private_namespaces.run_privately(again, {_WORK_DIR: made})
         else:
             options = DemoOptions(Path(made), keep, envoy=envoy, objects=objects)
-            code = Demo(options, Screen(Console())).run()
+            code = Demo(options, Screen(_console())).run()
     sys.exit(code)
+
+
+def _console() -> Console:
+    """Where there is no terminal, such as in a log of CI, lines may be long."""
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 140
+    return console

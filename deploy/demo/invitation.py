@@ -31,7 +31,7 @@ def invitation(store: BookstoreMesh, *, transparent: bool) -> Iterator[str]:
         (_OUTSIDE, f"{debug}/proxies", "every sidecar and how far it is"),
     ):
         yield f"  # {meaning}"
-        yield f"  {prefixes[where]}curl -s {url}"
+        yield f"  {prefixes[where]}curl -sS {url}"
     yield f"Edit {store.mesh.directory}/split.yaml or access.yaml meanwhile, and call again."
 
 

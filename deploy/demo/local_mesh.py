@@ -11,7 +11,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -55,8 +55,7 @@ class LocalMesh:
         self.directory = directory
         self.work_dir = work_dir
         self.state = work_dir / "state"
-        self.logs = work_dir / "logs"
-        self.processes = Processes(self.logs)
+        self.processes = Processes(work_dir)
         self.sidecars: dict[str, Sidecar] = {}
         self.ports = HeldPorts()
         self._envoy = envoy
@@ -104,15 +103,13 @@ class LocalMesh:
         started = self._control_plane = await self.processes.start("control-plane", [*command, *addresses])
 
         async def ready() -> bool:
-            if not started.running:
-                raise started.failure()
             try:
                 async with self._http.get(f"http://{self.debug_address}/readyz") as answer:
                     return answer.status == 200
             except aiohttp.ClientConnectionError:
                 return False
 
-        await eventually(ready, "the control plane to be ready", within=_START_SECONDS)
+        await _started(started, ready)
 
     async def stop_control_plane(self) -> int:
         """End it in order; returns its exit code."""
@@ -139,10 +136,9 @@ class LocalMesh:
         join = self.state / "join" / workload
 
         async def may_join() -> bool:
-            self.processes.require_running()
             return (join / "token").exists()
 
-        await eventually(may_join, f"the control plane to make {join}", within=_START_SECONDS)
+        await _started(self._running_control_plane(), may_join, f"has not made {join}")
         ports_file = self.work_dir / f"{workload.replace('/', '.')}.ports.json"
         command: list[str | Path] = [*await self._host(workload), *TULLE, "sidecar", workload, "--join", join]
         command += ["--xds-address", self.xds_address, "--ports-file", ports_file, *arguments]
@@ -154,11 +150,9 @@ class LocalMesh:
         started = await self.processes.start(f"{workload}-sidecar", command, stop_with=signal.SIGINT)
 
         async def ready() -> bool:
-            if not started.running:
-                raise started.failure()
             return ports_file.exists()
 
-        await eventually(ready, f"the sidecar of {workload} to be ready (log: {started.log})", within=_START_SECONDS)
+        await _started(started, ready)
         chosen = json.loads(ports_file.read_text())
         self.sidecars[workload] = Sidecar(workload, started, int(chosen["admin"]), int(chosen["metrics"]))
         return self.sidecars[workload]
@@ -225,6 +219,10 @@ class LocalMesh:
         """How often the connected proxies have rejected a configuration, all together."""
         return sum(int(proxy.get("nacks", 0)) for proxy in await self.debug("/debug/proxies"))
 
+    async def synced(self) -> int:
+        """How many connected proxies have acknowledged exactly what they should hold."""
+        return sum(bool(proxy["synced"]) for proxy in await self.debug("/debug/proxies"))
+
     async def admin(self, workload: str, path: str) -> str:
         """What Envoy's admin interface of `workload` answers at `path`, such as `/config_dump`."""
         return await self._fetch(workload, f"http://127.0.0.1:{self.sidecars[workload].admin_port}{path}")
@@ -244,3 +242,19 @@ class LocalMesh:
         if self._session is None:
             raise RuntimeError("LocalMesh is used outside of its `async with` block")
         return self._session
+
+
+async def _started(
+    process: ManagedProcess, condition: Callable[[], Awaitable[bool]], failure: str = "is not ready"
+) -> None:
+    """Waits for `condition`, which `process` is to bring about. Raises DemoError with the end of its log if not."""
+
+    async def holds() -> bool:
+        if not process.running:
+            raise process.failure()
+        return await condition()
+
+    try:
+        await eventually(holds, process.name, within=_START_SECONDS)
+    except TimeoutError:
+        raise process.failure(f"{failure} after {_START_SECONDS:g} s") from None

@@ -12,13 +12,13 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 
 from deploy.sidecar.process import die_with_parent
 
 _INSIDE = "TULLE_PRIVATE_NAMESPACES"
 _OUTER_PROC = "TULLE_OUTER_PROC"
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LOOK_AGAIN_SECONDS = 0.5
 _PACKAGES = {"nft": "nftables", "ip": "iproute2", "unshare": "util-linux", "nsenter": "util-linux"}
 _PROBE = """
 set -e
@@ -44,37 +44,46 @@ def private_command(command: Sequence[str]) -> list[str]:
 def run_privately(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
     """Run `command` in private namespaces, pass SIGINT, SIGTERM, and SIGHUP on to it, and return its exit code.
 
-    Blocks; call it from the main thread. Should this process be killed, everything inside dies with it.
+    It must handle these signals, and more than once. Blocks; call it from the main thread. Should this process be
+    killed, everything inside dies with it.
     """
     outer_proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     kind = "root" if os.geteuid() == 0 else "user"
     inherited = {**os.environ, _INSIDE: kind, _OUTER_PROC: str(outer_proc), **(environment or {})}
-    received: list[int] = []
-    # Collected from the start: a signal that came before there is a process group would otherwise be lost.
-    before = {number: signal.signal(number, lambda got, _frame: received.append(got)) for number in _PASSED_ON}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [*_PASSED_ON, signal.SIGCHLD])
+    tie = die_with_parent()
+
+    def in_child() -> None:
+        tie()
+        # While Python still starts in there, a Ctrl-C would end in a traceback. It is sent again, see below.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
     try:
+        # In a process group of its own, a Ctrl-C on the terminal reaches only us.
         child = subprocess.Popen(
-            private_command(command),
-            env=inherited,
-            pass_fds=[outer_proc],
-            process_group=0,
-            preexec_fn=die_with_parent(),
+            private_command(command), env=inherited, pass_fds=[outer_proc], process_group=0, preexec_fn=in_child
         )
-
-        def pass_on(number: int, _frame: FrameType | None) -> None:
-            # `unshare` itself ignores these, so they reach the processes that it started.
-            os.killpg(child.pid, number)
-
-        for number in _PASSED_ON:
-            signal.signal(number, pass_on)
-        for number in received:
-            pass_on(number, None)
-        code = child.wait()
+        _wait_passing_signals_on(child)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(outer_proc)
-    return code if code >= 0 else 128 - code
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def _wait_passing_signals_on(child: subprocess.Popen[bytes]) -> None:
+    """Waits for `child` with its signals blocked, and sends what it receives to the child's process group.
+
+    It is sent again until the child ends: the first process of a process namespace ignores all signals, SIGKILL
+    aside, for which it has no handler yet. `unshare` itself, which is in the group, ignores them.
+    """
+    wanted = None
+    while child.poll() is None:
+        received = signal.sigtimedwait([*_PASSED_ON, signal.SIGCHLD], _LOOK_AGAIN_SECONDS)
+        if received is not None and received.si_signo != signal.SIGCHLD:
+            wanted = received.si_signo
+        if wanted is not None and child.poll() is None:
+            os.killpg(child.pid, wanted)
 
 
 def is_inside() -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,18 +30,23 @@ class ManagedProcess:
     def running(self) -> bool:
         return self.process.returncode is None
 
-    def failure(self) -> DemoError:
-        """What to say about its unexpected end: the exit code and the last lines that it wrote."""
+    def failure(self, what: str = "") -> DemoError:
+        """What to say when it has ended, or has not done `what` in time: with the last lines that it wrote."""
         lines = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
         tail = "\n".join(f"    {line}" for line in lines) or "    (it wrote nothing)"
-        return DemoError(f"{self.name} ended with code {self.process.returncode}; the end of {self.log}:\n{tail}")
+        reason = what if self.running else f"ended with code {self.process.returncode}"
+        return DemoError(f"{self.name} {reason}; the end of what it wrote:\n{tail}")
 
 
 class Processes:
-    """Starts children and ends them all. Start them from the main thread: they die with the starting thread."""
+    """Starts children and ends them all. Start them from the main thread: they die with the starting thread.
 
-    def __init__(self, logs: Path) -> None:
-        self._logs = logs
+    `work_dir` gets their logs, and is where they have their temporary files.
+    """
+
+    def __init__(self, work_dir: Path) -> None:
+        self._work_dir = work_dir
+        self._logs = work_dir / "logs"
         self._children: list[ManagedProcess] = []
 
     async def start(
@@ -49,14 +54,16 @@ class Processes:
         name: str,
         command: Sequence[str | Path],
         *,
-        environment: Mapping[str, str] | None = None,
         stop_with: signal.Signals = signal.SIGTERM,
     ) -> ManagedProcess:
         """Start `command`; its output is appended to a log named after it. Raises DemoError if that is impossible.
 
         It gets a process group of its own, so that a Ctrl-C on the terminal reaches only us, who end all in order.
         """
-        self._logs.mkdir(parents=True, exist_ok=True)
+        # What a child that was killed leaves behind is removed with the rest.
+        temporary = self._work_dir / "tmp"
+        for directory in (self._logs, temporary):
+            directory.mkdir(parents=True, exist_ok=True)
         log = self._logs / f"{name.replace('/', '.')}.log"
         try:
             with log.open("ab") as output:
@@ -65,7 +72,7 @@ class Processes:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    env={**os.environ, **(environment or {})},
+                    env={**os.environ, "TMPDIR": str(temporary)},
                     process_group=0,
                     preexec_fn=die_with_parent(),
                 )
@@ -75,7 +82,7 @@ class Processes:
         self._children.append(child)
         return child
 
-    async def stop(self, child: ManagedProcess, *, patience: float = 8.0) -> int:
+    async def stop(self, child: ManagedProcess, *, patience: float = 5.0) -> int:
         """Ask `child` to end, and kill it after `patience` seconds; returns its exit code."""
         child.stopping = True
         if child.running:

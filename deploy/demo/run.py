@@ -67,20 +67,17 @@ class Demo:
     async def _play(self) -> int:
         screen, options = self._screen, self._options
         where = "each workload in a network namespace of its own" if options.transparent else "all on 127.0.0.1"
-        screen.say(f"The bookstore, {where}. Objects, keys, and logs are in {options.work_dir}")
+        screen.say(f"The bookstore, {where}. Objects, keys, and logs are in {options.work_dir} until it ends.")
         async with AsyncExitStack() as stack:
             async with screen.step("the control plane: tulle serve"):
                 opening = open_bookstore(
                     options.work_dir, transparent=options.transparent, envoy=options.envoy, objects=options.objects
                 )
                 store = await stack.enter_async_context(opening)
+            async with screen.step(f"{len(WORKLOADS)} sidecars: tulle sidecar") as line:
+                await store.start_sidecars(lambda name: line.progress(f"{name} is ready"))
             async with screen.step(f"{len(WORKLOADS)} applications"):
                 await store.start_applications()
-            async with screen.step(f"{len(WORKLOADS)} sidecars: tulle sidecar") as line:
-                ready = 0
-                async for name in store.start_sidecars():
-                    ready += 1
-                    line.progress(f"{ready} of {len(WORKLOADS)}: {name}")
             self._code = await self._scenario(store)
             if options.keep:
                 for text in invitation(store, transparent=options.transparent):
@@ -89,17 +86,23 @@ class Demo:
         return self._code
 
     async def _scenario(self, store: BookstoreMesh) -> int:
+        """Plays the steps up to the first fact that does not hold, and says what became of it."""
         for step in STEPS:
             async with self._screen.step(step.title) as line:
                 async for fact in step.play(store):
                     line.fact(fact)
+                    if not fact.holds:
+                        break
             if not line.holds:
-                store.mesh.processes.require_running()
                 break
         self._screen.table()
-        wrong = sum(not fact.holds for fact in self._screen.facts)
-        if wrong:
-            self._screen.say(f"{wrong} of {len(self._screen.facts)} facts did not hold, and the rest was not tried")
-            return 1
-        self._screen.say(f"all {len(self._screen.facts)} facts held")
-        return 0
+        facts = self._screen.facts
+        if all(fact.holds for fact in facts):
+            self._screen.say(f"all {len(facts)} facts held")
+            return 0
+        self._screen.say(f"fact {len(facts)} did not hold; the rest was not tried")
+        for finding in (await store.mesh.debug("/debug/mesh"))["diagnostics"]:
+            if finding["severity"] != "info":
+                self._screen.say(f"the control plane says: {finding['severity']} {finding['code']}: {finding['message']}")
+        store.mesh.processes.require_running()
+        return 1

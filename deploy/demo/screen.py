@@ -47,7 +47,9 @@ class Screen:
         seconds = time.monotonic() - start
         brief = ", ".join(fact.brief for fact in line.facts if fact.brief)
         details = f": {escape(brief)}" if brief else ""
-        self.console.print(f"{self._marks[line.holds]} {escape(title)}{details} [dim]({seconds:.1f} s)[/dim]")
+        self.console.print(
+            f"{self._marks[line.holds]} {escape(title)}{details} [dim]({seconds:.1f} s)[/dim]", soft_wrap=True
+        )
         for fact in line.facts:
             if not fact.holds:
                 self.say(f"    {fact.claim}: expected {fact.expected}, found {fact.found}")
@@ -58,7 +60,9 @@ class Screen:
 
     def table(self) -> None:
         """Every fact, in a table."""
-        table = Table("", "claim", "expected", "found", title="The bookstore on real Envoys", title_justify="left")
+        table = Table("", title="The bookstore on real Envoys", title_justify="left")
+        for heading in ("claim", "expected", "found"):
+            table.add_column(heading, overflow="fold")
         for step in self._steps:
             if step.facts:
                 table.add_row("", f"[bold]{escape(step.title)}[/bold]")

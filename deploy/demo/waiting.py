@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from deploy.demo.errors import DemoError
+_PAUSE_SECONDS = 0.02
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], what: str, *, within: float = 10.0) -> float:
-    """Tries `condition` again and again until it holds; returns the seconds that took.
+async def eventually(condition: Callable[[], Awaitable[bool]], what: str, *, within: float = 10.0) -> None:
+    """Tries `condition` again and again until it holds.
 
-    Raises DemoError with `what` when it does not hold within that many seconds.
+    Raises TimeoutError, saying `what` was waited for, when it does not hold within that many seconds.
     """
     loop = asyncio.get_running_loop()
-    start = loop.time()
+    end = loop.time() + within
     while not await condition():
-        if loop.time() - start > within:
-            raise DemoError(f"waited {within:g} s in vain for: {what}")
-        await asyncio.sleep(0.02)
-    return loop.time() - start
+        if loop.time() > end:
+            raise TimeoutError(f"waited {within:g} s in vain for {what}")
+        await asyncio.sleep(_PAUSE_SECONDS)

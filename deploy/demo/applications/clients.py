@@ -16,8 +16,9 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
-_PAUSE_SECONDS = 0.1
+_PAUSE_SECONDS = 0.02
 _MOST_CALLS = 10_000
 
 
@@ -79,7 +80,7 @@ class Client:
 
     async def _call(self, session: aiohttp.ClientSession, method: str, path: str) -> tuple[Outcome, Any]:
         try:
-            async with session.request(method, f"{self._upstream}{path}") as answer:
+            async with session.request(method, URL(f"{self._upstream}{path}", encoded=True)) as answer:
                 body = await answer.read()
                 content = await answer.json() if answer.status == 200 else body.decode(errors="replace")
                 return Outcome(answer.status, answer.headers.get("server-version")), content
