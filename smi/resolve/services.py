@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 from ca.identity import TrustDomain, WorkloadIdentity
@@ -178,20 +178,3 @@ def headless_endpoints(
             refused = not workload.sidecar and plaintext is Allowance.DENY
             mine.append(HeadlessEndpoint(resolved.key, resolved.protocol, endpoint, refused))
     return tuple(sorted(set(mine), key=lambda each: each.endpoint))
-
-
-def shared_addresses(workloads: Iterable[Workload], findings: Findings) -> None:
-    """Report explicit workloads of one host that want one address and port: only one sidecar can have it.
-
-    Workloads with one address are on one host; local ports of upstreams are on that host's loopback address.
-    """
-    taken: dict[tuple[str, str, int], Workload] = {}
-    for workload in sorted(workloads, key=age_key):
-        if workload.capture is not CaptureMode.EXPLICIT or not workload.sidecar:
-            continue
-        wanted = [(workload.address, port.port) for port in workload.ports]
-        wanted += [("127.0.0.1", upstream.local_port) for upstream in workload.upstreams]
-        for address, number in wanted:
-            holder = taken.setdefault((workload.address, address, number), workload)
-            if holder is not workload:
-                findings.add(codes.ADDRESS_CONFLICT, f"{address}:{number} is also claimed by {holder.ref}", workload)

@@ -20,6 +20,7 @@ from smi.model import (
 from smi.objects import Allowance, TrafficSplit
 from smi.resolve import codes
 from smi.resolve.access import ResolvedTarget, resolve_targets
+from smi.resolve.addresses import without_taken_addresses
 from smi.resolve.classes import class_name, resolve_class, selected_labels
 from smi.resolve.findings import Findings
 from smi.resolve.reaches import check_places, check_size, known_places, local_listeners, resolve_reach
@@ -29,7 +30,6 @@ from smi.resolve.services import (
     endpoints_of,
     headless_endpoints,
     resolve_services,
-    shared_addresses,
     virtual_addresses,
 )
 from smi.resolve.splits import resolve_frontend, split_backends, splits_by_root
@@ -40,6 +40,7 @@ def resolve(objects: MeshObjects) -> MeshSnapshot:
     findings = Findings()
     settings = MeshSettings(TrustDomain(objects.config.trust_domain), objects.config.egress)
     objects = _with_identities(objects, settings.trust_domain, findings)
+    objects = without_taken_addresses(objects, findings)
     table = resolve_services(objects, findings)
     splits = splits_by_root(objects, findings)
     endpoints = {
@@ -49,7 +50,6 @@ def resolve(objects: MeshObjects) -> MeshSnapshot:
         key: resolve_frontend(port, splits.get((key.namespace, key.service), ()), table, objects, findings)
         for key, port in table.ports.items()
     }
-    shared_addresses(objects.workloads.values(), findings)
     proxies, reaches, classes = _resolve_proxies(objects, settings, table, splits, findings)
     return MeshSnapshot(
         settings=settings,

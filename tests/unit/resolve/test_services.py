@@ -208,6 +208,8 @@ def test_two_explicit_workloads_of_one_host_that_want_one_port() -> None:
         mk_workload("c", port, explicit=True, address="10.0.0.9"),
     )
     assert [found.object and found.object.name for found in reported(mesh, codes.ADDRESS_CONFLICT)] == ["b"]
+    listening = {name: [port.port for port in class_of(mesh, name).listener.ports] for name in "abc"}
+    assert listening == {"a": [8080], "b": [], "c": [8080]}, "both sidecars would listen, and each get a part"
 
 
 def test_what_can_have_no_identity_is_nowhere_in_the_mesh() -> None:
