@@ -33,9 +33,8 @@ _KEPT_PATTERNS = (
     # `.+`, since a cluster name such as outbound/bookstore/bookstore/80 may hold any character, dots
     # included.
     r"cluster\..+\.upstream_cx_(active|total|connect_fail)",
-    r"cluster\..+\.upstream_rq_pending_overflow",
-    r"cluster\..+\.membership_(change|degraded|excluded|healthy|total)",
-    r"(cluster|listener)\..+\.ssl\.(handshake|connection_error|fail_verify_\w+|ocsp_staple_failed)",
+    r"cluster\..+\.membership_(healthy|total)",
+    r"(cluster|listener)\..+\.ssl\.(handshake|connection_error|fail_verify_(error|san))",
     r"(http\..+\.|.*\.)?rbac\.(.+\.)?(allowed|denied)",
 )
 
