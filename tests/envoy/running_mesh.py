@@ -11,7 +11,6 @@ import json
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from string import Template
 
@@ -96,7 +95,7 @@ async def running_mesh(
             *(mesh.start_echo(workload, command) for workload, command in applications),
             *(mesh.start_sidecar(workload) for workload in sidecars),
         )
-        await eventually(partial(mesh.all_synced), "all sidecars to hold what they should", within=30)
+        await eventually(mesh.all_synced, "all sidecars to hold what they should", within=30)
         yield mesh
 
 
