@@ -9,7 +9,10 @@ from xds.resource import Resource
 from xds.view import Listing
 
 GRACE = 5.0
-"""Seconds a removal waits at most for whatever it waits for."""
+"""Seconds a removal waits at most for an answer."""
+DRAIN = 65.0
+"""Seconds that connections of a listener that was changed or removed may go on: Envoy's drain time, which the sidecar
+launcher sets to 60, and a little. What they use must stay for as long, or they answer 503 and 403 meanwhile."""
 MAX_RESPONSE_BYTES = 1 << 20
 """Above this, responses are split where the protocol allows it."""
 

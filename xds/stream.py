@@ -6,17 +6,19 @@ decided here, once for both: what is sent in which order, and when.
 Order: additions go out at once as CDS, EDS, SDS, ECDS, LDS, RDS, without waiting for anything (Envoy withholds the
 ACK of CDS while any cluster warms, so it is never waited for). After a CDS response, the endpoints of exactly the
 clusters in it are sent again, because a new or changed cluster warms until it gets them and delta Envoy does not ask
-again. Cluster removals wait for the answers to the LDS, RDS and ECDS responses sent until then, at most 5 s.
+again. Cluster removals wait for the answers to the LDS, RDS and ECDS responses sent until then, at most 5 s; where a
+listener was changed or removed, they wait until its connections are drained.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xds.ledger import Batch
+from xds.ledger import DRAIN, Batch
 from xds.policy import CLUSTER_USERS
 from xds.resource import TypeUrl
 from xds.subscription import TooManyNames
@@ -32,6 +34,13 @@ _KNOWN = frozenset(TypeUrl)
 
 class ProtocolError(Exception):
     """The client broke the protocol; the stream ends with INVALID_ARGUMENT and this text."""
+
+
+def _drains(listeners: Batch) -> bool:
+    """Whether connections of the client are drained by these changes of listeners."""
+    return bool(listeners.removed) or any(
+        each.name in listeners.bases and listeners.is_new(each) for each in listeners.resources
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,7 @@ class Stream(ABC):
         self._identifier = identifier
         self._nonce = 0
         self._outstanding: dict[str, str] = {}
+        self._drained_at = -math.inf
 
     # -- in
 
@@ -127,13 +137,18 @@ class Stream(ABC):
         responses: list[Response] = []
         for sub in self.in_push_order():
             batches = sub.collect(now, self._outstanding)
+            if sub.type_url == TypeUrl.LISTENER and any(map(_drains, batches)):
+                self._drained_at = now + DRAIN
             responses.extend(self._send(sub, batches))
             if sub.type_url == TypeUrl.CLUSTER:
                 self._warm(batches)
         clusters = self.substreams.get(TypeUrl.CLUSTER)
         if clusters is not None and clusters.new_gate is not None:
             users = frozenset(nonce for nonce, url in self._outstanding.items() if url in CLUSTER_USERS)
-            clusters.new_gate.nonces = users
+            if now < self._drained_at:
+                clusters.new_gate.deadline = self._drained_at
+            else:
+                clusters.new_gate.nonces = users
             clusters.new_gate = None
             if not users:
                 responses.extend(self._send(clusters, clusters.collect(now, self._outstanding)))
@@ -146,7 +161,7 @@ class Stream(ABC):
 
     @property
     def settled(self) -> bool:
-        """Whether the client has acknowledged exactly what it should hold."""
+        """Whether the client has acknowledged all that it should hold."""
         return all(sub.settled for sub in self.substreams.values())
 
     def in_push_order(self) -> Iterator[SubStream]:

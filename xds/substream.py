@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Protocol
 
-from xds.ledger import GRACE, Batch, Gate, Leaving, Pending
+from xds.ledger import DRAIN, GRACE, Batch, Gate, Leaving, Pending
 from xds.placeholder import placeholder
 from xds.policy import Missing, Removal, policy_of
 from xds.quarantine import Held, backoff, blamed
@@ -237,7 +237,7 @@ class SubStream:
             self.new_gate = self.new_gate or Gate(now + GRACE)
             self.leaving[name] = Leaving(entry.base, self.new_gate)
         elif self.policy.removal is Removal.PLACEHOLDER:
-            self.leaving[name] = Leaving(entry.base, Gate(now + GRACE))
+            self.leaving[name] = Leaving(entry.base, Gate(now + DRAIN))
 
     def _let_go(self, now: float, outstanding: Container[str], resources: list[Resource], removed: list[str]) -> None:
         """Settle the names whose waiting is over."""
@@ -293,5 +293,5 @@ class SubStream:
 
     @property
     def settled(self) -> bool:
-        """Whether the client holds exactly what its view says."""
-        return not (self._everything or self.pending or self.leaving or self.held or self.unacked)
+        """Whether the client has accepted all that its view says; what it may lose later on does not count."""
+        return not (self._everything or self.pending or self.held or self.unacked)

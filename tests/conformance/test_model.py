@@ -112,8 +112,6 @@ class Machine(RuleBasedStateMachine):
                 assert responses < 60, "a loop without time passing"
                 while self.client.queue:
                     self.client.take()
-            if self.wire.stream.settled:
-                return
             due = self.wire.stream.deadline()
             if due is None:
                 return

@@ -111,22 +111,19 @@ def rename(wire: Wire) -> None:
 @pytest.mark.parametrize("rejects", [False, True], ids=["ACK", "NACK"])
 def test_a_cluster_goes_when_its_users_are_answered(delta: bool, rejects: bool) -> None:
     wire = envoy(delta, "old")
-    rename(wire)
-    clusters, listeners = wire.poll()
-    assert kinds([clusters, listeners]) == [CDS, LDS]
+    wire.change(put=[made(CDS, "new"), made(RDS, "old", "2")], drop=[(CDS, "old")])
+    clusters, routes = wire.poll()
+    assert kinds([clusters, routes]) == [CDS, RDS]
     assert "new" in clusters.names
     assert clusters.removed == []
     if not delta:
         assert clusters.names == ["new", "old"]
-    # The listener that goes frees its address for the one that comes: one response.
-    assert listeners.names == ["new"]
-    assert listeners.removed == (["old"] if delta else [])
     wire.ack(clusters, names=[])
     assert wire.poll(after=1.0) == []
     if rejects:
-        wire.nack(listeners, "new: bad address")
+        wire.nack(routes, "old: bad route")
     else:
-        wire.ack(listeners, names=[])
+        wire.ack(routes, names=[])
     (removal,) = wire.poll()
     assert removal.type_url == CDS
     assert removal.names == ([] if delta else ["new"])
@@ -136,11 +133,34 @@ def test_a_cluster_goes_when_its_users_are_answered(delta: bool, rejects: bool) 
 @both
 def test_a_cluster_goes_after_five_seconds_at_the_latest(delta: bool) -> None:
     wire = envoy(delta, "old")
-    rename(wire)
-    assert kinds(wire.poll()) == [CDS, LDS]
+    wire.change(put=[made(CDS, "new"), made(RDS, "old", "2")], drop=[(CDS, "old")])
+    assert kinds(wire.poll()) == [CDS, RDS]
     assert wire.stream.deadline() == 5.0
     assert wire.poll(after=4.9) == []
     assert CDS in kinds(wire.poll(after=0.1))
+
+
+@both
+def test_a_cluster_outlives_the_connections_of_a_listener_that_goes(delta: bool) -> None:
+    wire = envoy(delta, "old")
+    rename(wire)
+    clusters, listeners = wire.poll()
+    # The listener that goes frees its address for the one that comes: one response.
+    assert listeners.names == ["new"]
+    assert listeners.removed == (["old"] if delta else [])
+    wire.ack(clusters, names=[])
+    wire.ack(listeners, names=[])
+    assert wire.poll(after=64.0) == []
+    assert CDS in kinds(wire.poll(after=1.0))
+
+
+@both
+def test_a_listener_that_comes_drains_nothing(delta: bool) -> None:
+    wire = envoy(delta, "old")
+    wire.change(put=[made(LDS, "new")], drop=[(CDS, "old")])
+    (listeners,) = wire.poll()
+    wire.ack(listeners, names=[])
+    assert kinds(wire.poll()) == [CDS]
 
 
 @both

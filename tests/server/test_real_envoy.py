@@ -206,7 +206,6 @@ async def test_it_follows_every_change_without_a_rejection(
         assert answer == (200, "1")
         # Another service beside it; only that is sent.
         plane.put(*service("more", ports[1], backends[0]))
-        await until(lambda: not status_of(plane).stream.substreams[TypeUrl.CLUSTER].leaving)
         await synced(plane)
         assert await get(ports[1]) == (200, "0")
         # Endpoints move.
@@ -214,7 +213,8 @@ async def test_it_follows_every_change_without_a_rejection(
         await synced(plane)
         assert await get(ports[1]) == (200, "1")
         assert list(nacks(plane)) == []
-        assert {name for name in held_clusters(plane) if name != "xds"} == {"new", "more"}
+        # What connections of the old listener may still use stays until they are drained.
+        assert {name for name in held_clusters(plane) if name != "xds"} == {"old", "new", "more"}
 
 
 def held_clusters(plane: Plane) -> set[str]:
