@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from smi.files import FileSource
-
 from smi.diagnostics import Diagnostic
+from smi.files import FileSource
 from smi.index import MeshIndex
 from smi.model import MeshSnapshot
 from smi.resolve import resolve

@@ -88,9 +88,7 @@ class PackageFile:
                 members = [f for f in message.fields if f.oneof == field.oneof]
                 lines.append(f"oneof {field.oneof} {{")
                 lines.extend(
-                    f"  {self._field(message, member)}"
-                    for member in members
-                    if member.type_name not in self._cut
+                    f"  {self._field(message, member)}" for member in members if member.type_name not in self._cut
                 )
                 lines.append("}")
         return [*nested, *lines] if lines else nested[:-1]

@@ -39,6 +39,7 @@ ROOTS: tuple[str, ...] = (
     "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
     "envoy.extensions.filters.network.rbac.v3.RBAC",
+    "envoy.extensions.filters.network.set_filter_state.v3.Config",
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
     "envoy.extensions.http.injected_credentials.generic.v3.Generic",
     "envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided",

@@ -9,6 +9,9 @@ MAX_LENGTH = 1024
 _MAX_MEMORY = 1 << 20
 """Bytes that RE2 may use for one compiled expression: an eighth of what Envoy grants it."""
 
+MAX_PROGRAM_SIZE = 8192
+"""Instructions of one compiled expression: half of what sidecars accept (`deploy/sidecar/bootstrap.py`)."""
+
 _options = re2.Options()
 _options.max_mem = _MAX_MEMORY
 _options.log_errors = False
@@ -24,13 +27,13 @@ def refusal(pattern: str) -> str | None:
         return f"it has more than {MAX_LENGTH} characters"
     try:
         re2.compile(pattern, _options)
-        re2.compile(f"(?s).*(?:{pattern}).*", _options)
+        size = re2.compile(f"(?s).*(?:{pattern}).*", _options).programsize
     except re2.error as error:
         reason = error.args[0] if error.args else "refused"
         return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
     except UnicodeError:
         return "it holds characters that are not Unicode text"
-    return None
+    return None if size <= MAX_PROGRAM_SIZE else f"it compiles to {size} instructions, more than {MAX_PROGRAM_SIZE}"
 
 
 def fits_no_path(pattern: str) -> bool:

@@ -19,7 +19,7 @@ from protos.envoy.type.matcher import v3_pb2 as matcher
 from smi.model import Access, Grant
 from smi.objects import HTTPMatch
 from translators import names
-from translators.http import unlimited
+from translators.http import stale_connection_retry, unlimited
 from translators.matching import DISGUISED_PATH, header_matchers, lookalike_headers, path_regex
 from translators.packing import extension, packed
 
@@ -35,7 +35,7 @@ def deny_all() -> rbac.RBAC:
 def inbound_routes(access: Access) -> route.RouteConfiguration:
     """The routes of one HTTP target port: everything goes to the application, if the rules let it."""
     name = names.inbound_port(access.class_name, access.port)
-    action = unlimited(route.RouteAction(cluster=name))
+    action = unlimited(route.RouteAction(cluster=name, retry_policy=stale_connection_retry()))
     made = route.RouteConfiguration(
         name=name,
         virtual_hosts=[

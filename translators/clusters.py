@@ -56,10 +56,15 @@ def direct_cluster(backend: BackendPort, trust_domain: TrustDomain) -> cluster.C
 
 
 def application_cluster(port: InboundPort) -> cluster.Cluster:
-    """From the inbound listener to the application: its own port on loopback, or wherever the client sent it to."""
+    """From the inbound listener to the application: its own port on loopback, or wherever the client sent it to.
+
+    Opaque bytes go where their gate says.
+    """
     name = names.inbound_port(port.class_name, port.port)
     if port.capture is CaptureMode.TRANSPARENT:
         return _to_application(_original_destination(name, port.protocol))
+    if not port.protocol.is_http:
+        return _original_destination(name, port.protocol)
     made = _cluster(name, cluster.Cluster.DiscoveryType.STATIC, port.protocol)
     address = socket_address("127.0.0.1", port.app_port or port.port)
     made.load_assignment.CopyFrom(

@@ -87,6 +87,11 @@ def safe_retry() -> route.RetryPolicy:
     )
 
 
+def stale_connection_retry() -> route.RetryPolicy:
+    """For the way to the application: it may close an idle connection just as a request is put on it."""
+    return route.RetryPolicy(retry_on="reset-before-request", num_retries=UInt32Value(value=2))
+
+
 def upstream_options(http2: bool) -> upstream_http.HttpProtocolOptions:
     """HTTP/2 where it was declared; else whatever the client speaks goes on unchanged."""
     http1 = core.Http1ProtocolOptions(enable_trailers=True)

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from google.protobuf.wrappers_pb2 import BoolValue
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from protos.envoy.config.core import v3_pb2 as core
 from protos.envoy.config.listener import v3_pb2 as listener
 from protos.envoy.extensions.filters.http.rbac import v3_pb2 as http_rbac
 from protos.envoy.extensions.filters.listener.tls_inspector import v3_pb2 as tls_inspector
 from protos.envoy.extensions.filters.network.http_connection_manager import v3_pb2 as hcm
+from protos.envoy.extensions.filters.network.tcp_proxy import v3_pb2 as tcp_proxy
 from smi.model import InboundListener, InboundPort
 from smi.objects import CaptureMode, MtlsMode
 from translators import names, tls
 from translators.access import HTTP_RBAC, deny_all
+from translators.gate import GATE_TYPE
 from translators.http import connection_manager, manager_filter
 from translators.outbound import TCP_PROXY_FILTER, discovered_filter, loop_guard, original_dst_filter
 from translators.packing import packed, seconds, socket_address
@@ -31,6 +33,8 @@ _SERVER_FIRST_PATIENCE = 0.2
 """Seconds to wait for a client's first bytes: where the server speaks first there are none, and the connection goes
 on as not TLS. Strict mode takes nothing but TLS, whose client speaks first: there Envoy's 15 s stay, or one lost
 packet would end a connection."""
+_EARLY_BYTES = 65_536
+"""What a client may send while the way to the application is not open yet; Envoy then stops reading for a moment."""
 
 
 def inbound_listeners(inbound: InboundListener) -> Iterator[listener.Listener]:
@@ -80,7 +84,7 @@ def _chains(port: InboundPort, mtls: MtlsMode, *, by_port: bool) -> Iterator[lis
         if port.protocol.is_http and not chain.name.endswith("/tls"):
             chain.filters.append(_http(name, port.port, mesh=chain.HasField("transport_socket")))
         else:
-            chain.filters.extend(_opaque(name, port.port))
+            chain.filters.extend(_opaque(port.class_name, port.port, gated=not port.protocol.is_http))
         yield chain
 
 
@@ -88,7 +92,7 @@ def _other_chains(inbound: InboundListener) -> Iterator[listener.FilterChain]:
     """The ways into ports that no Service names: opaque bytes."""
     name = names.inbound_port(inbound.class_name, None)
     for chain in _ways(name, inbound.mtls):
-        chain.filters.extend(_opaque(name, None))
+        chain.filters.extend(_opaque(inbound.class_name, None, gated=True))
         yield chain
 
 
@@ -126,10 +130,18 @@ def _http(name: str, port: int, *, mesh: bool) -> listener.Filter:
     return manager_filter(manager)
 
 
-def _opaque(name: str, port: int | None) -> list[listener.Filter]:
+def _opaque(class_name: str, port: int | None, *, gated: bool) -> list[listener.Filter]:
+    """Opaque bytes. Not `gated` are ports that speak HTTP: a foreign TLS client has spoken before the server can."""
+    name = names.inbound_port(class_name, port)
     proxy = plain_tcp_proxy(name, name)
     proxy.access_log.append(tcp_log(inbound_tags(port)))
-    return [
-        discovered_filter(name, NETWORK_RBAC_TYPE),
-        listener.Filter(name=TCP_PROXY_FILTER, typed_config=packed(proxy)),
-    ]
+    rules = discovered_filter(name, NETWORK_RBAC_TYPE)
+    forward = listener.Filter(name=TCP_PROXY_FILTER)
+    if not gated:
+        forward.typed_config.CopyFrom(packed(proxy))
+        return [rules, forward]
+    # The gate knows who the client is after the handshake: no earlier may a way be chosen. Without TLS it is at once.
+    proxy.upstream_connect_mode = tcp_proxy.UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
+    proxy.max_early_data_bytes.CopyFrom(UInt32Value(value=_EARLY_BYTES))
+    forward.typed_config.CopyFrom(packed(proxy))
+    return [discovered_filter(names.gate(class_name, port), GATE_TYPE), rules, forward]

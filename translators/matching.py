@@ -16,8 +16,8 @@ from smi.objects import HTTPMatch
 
 DISGUISED_PATH = (
     r"(?is).*(?:"
-    r"[/\\](?:\.|%(?:25)*2e){1,2}"  # a segment that is a dot segment, perhaps encoded again and again,
-    r"(?:(?:;|%(?:25)*3b|[/\\]|%(?:25)*(?:2f|5c)).*)?"  # perhaps with parameters;
+    r"[/\\](?:\.|%(?:25)*(?:u00)?2e){1,2}(?:%(?:25)*20)*"  # a segment of dots, encoded again and again, with spaces,
+    r"(?:(?:;|%(?:25)*3b|[/\\]|%(?:25)*(?:u00)?(?:2f|5c)|%(?:25)*ef%(?:25)*bc%(?:25)*8f).*)?"  # or with parameters;
     r"|(?:%(?:25)+2f|%(?:25)*5c|\\|%(?:25)*00).*"  # slashes in disguise, backslashes, and what ends a text in C;
     r"|%(?:25)*(?:c0|e0%(?:25)*80)%(?:25)*a[ef].*"  # dots and slashes in longer forms than UTF-8 allows
     r")"

@@ -51,6 +51,11 @@ def inbound_port(class_name: str, port: int | None) -> str:
     return f"inbound/{class_name}/{OTHER_PORTS if port is None else port}"
 
 
+def gate(class_name: str, port: int | None) -> str:
+    """Who gets a connection to one target port, or to the ports that no Service names."""
+    return f"{inbound_port(class_name, port)}/gate"
+
+
 def host_port(address: str, port: int) -> str:
     """`address:port`, with brackets where IPv6 needs them."""
     return f"[{address}]:{port}" if ipaddress.ip_address(address).version == 6 else f"{address}:{port}"

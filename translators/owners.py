@@ -31,6 +31,7 @@ from translators.clusters import (
     passthrough_cluster,
 )
 from translators.endpoints import load_assignment
+from translators.gate import connection_gate
 from translators.inbound import inbound_listeners
 from translators.outbound import endpoint_listener, local_listener, service_listener, virtual_listener
 from translators.routes import route_configuration, tcp_routing
@@ -96,3 +97,6 @@ def access_resources(found: WorkloadClass) -> Iterator[Message]:
         if access.protocol.is_http:
             yield inbound_routes(access)
         yield connection_rules(access)
+        if not access.protocol.is_http:
+            port = next((port for port in found.listener.ports if port.port == access.port), None)
+            yield connection_gate(access, port)

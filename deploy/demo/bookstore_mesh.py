@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from string import Template
@@ -19,9 +19,11 @@ from typing import Any
 
 import aiohttp
 
+from deploy.demo.applications import LISTENING
 from deploy.demo.errors import DemoError
 from deploy.demo.local_mesh import LocalMesh
 from deploy.demo.ports import HeldPorts
+from deploy.demo.processes import ManagedProcess
 from deploy.demo.waiting import eventually
 
 OBJECTS = Path(__file__).parent / "bookstore"
@@ -58,15 +60,22 @@ class Place:
 class Calls:
     """What some calls came to: how many had which (status, version, error), and the JSON of one that succeeded."""
 
-    outcomes: dict[tuple[int, str | None, str | None], int]
-    example: dict[str, Any]
-    seconds: float
+    outcomes: Counter[tuple[int, str | None, str | None]]
+    example: dict[str, Any] = field(default_factory=dict)
 
     def count(self, status: int, version: str | None = None) -> int:
         """How many had this `status`, and came from this `version` of the server if one is given."""
         return sum(
             count for (code, who, _), count in self.outcomes.items() if code == status and version in (None, who)
         )
+
+    @property
+    def total(self) -> int:
+        return self.outcomes.total()
+
+    def __sub__(self, earlier: Calls) -> Calls:
+        """Those of a loop that came after `earlier` was taken of it."""
+        return Calls(self.outcomes - earlier.outcomes)
 
     @property
     def statuses(self) -> str:
@@ -95,15 +104,20 @@ class BookstoreMesh:
         self.mesh.remove(name)
 
     async def start_applications(self) -> None:
-        """Start all five, and wait until the two that can be asked answer."""
-        for workload in WORKLOADS:
-            place = self.places[workload]
-            name = workload.rpartition("/")[2].removesuffix("-0")
-            name, dash, version = name.partition("-")
-            command = [*_APPLICATION, name, "--listen", place.listen, "--upstream", place.upstream]
-            await self.mesh.start_application(workload, [*command, "--version", version] if dash else command)
-        for client in (BUYER, THIEF):
-            await eventually(partial(self._answers, client), f"the application of {client} to answer", within=60)
+        """Start the servers, and the clients once all servers listen."""
+        for group in ((WAREHOUSE, V1, V2), (BUYER, THIEF)):
+            for application in [await self._start_application(workload) for workload in group]:
+                await eventually(partial(self._listens, application), f"{application.name} to listen", within=60)
+
+    async def _start_application(self, workload: str) -> ManagedProcess:
+        place = self.places[workload]
+        name, dash, version = workload.rpartition("/")[2].removesuffix("-0").partition("-")
+        command = [*_APPLICATION, name, "--listen", place.listen, "--upstream", place.upstream]
+        return await self.mesh.start_application(workload, [*command, "--version", version] if dash else command)
+
+    async def _listens(self, application: ManagedProcess) -> bool:
+        self.mesh.processes.require_running()
+        return LISTENING in application.log.read_text()
 
     async def start_sidecars(self, report: Callable[[str], None]) -> None:
         """Start all five at once; `report` is told the name of each as it becomes ready."""
@@ -123,24 +137,16 @@ class BookstoreMesh:
         async with self._session.post(f"{self.page(client)}/calls", json=wanted) as answer:
             answer.raise_for_status()
             said = await answer.json()
-        return Calls(_counts(said["outcomes"]), said["example"] or {}, float(said["seconds"]))
+        return Calls(_counts(said["outcomes"]), said["example"] or {})
 
     async def loop_of(self, client: str) -> Calls:
         """What the calls that `client` makes in a loop by itself have come to, since it started."""
         async with self._session.get(self.page(client)) as answer:
-            return Calls(_counts((await answer.json())["outcomes"]), {}, 0.0)
+            return Calls(_counts((await answer.json())["outcomes"]))
 
     def page(self, client: str) -> str:
         """The URL of the page of one of the two clients."""
         return f"http://{self.places[client].listen}"
-
-    async def _answers(self, client: str) -> bool:
-        self.mesh.processes.require_running()
-        try:
-            await self.loop_of(client)
-        except aiohttp.ClientConnectionError:
-            return False
-        return True
 
     async def close(self) -> None:
         await self._session.close()
@@ -187,7 +193,8 @@ def _explicit(objects: Path, held: HeldPorts) -> tuple[dict[str, Place], str]:
         return Place(f"127.0.0.1:{held.take()}", upstream=f"http://{local(f'{name}_upstream')}")
 
     places = {V1: server("v1"), V2: server("v2"), WAREHOUSE: server("warehouse")}
-    return {**places, BUYER: client("buyer"), THIEF: client("thief")}, _filled_in(objects / "workloads-explicit.yaml", ports)
+    places |= {BUYER: client("buyer"), THIEF: client("thief")}
+    return places, _filled_in(objects / "workloads-explicit.yaml", ports)
 
 
 def _transparent(objects: Path) -> tuple[dict[str, Place], str]:
@@ -208,5 +215,5 @@ def _filled_in(file: Path, values: Mapping[str, object]) -> str:
     return Template(file.read_text()).safe_substitute(values)
 
 
-def _counts(outcomes: list[dict[str, Any]]) -> dict[tuple[int, str | None, str | None], int]:
-    return {(each["status"], each["version"], each["error"]): each["count"] for each in outcomes}
+def _counts(outcomes: list[dict[str, Any]]) -> Counter[tuple[int, str | None, str | None]]:
+    return Counter({(each["status"], each["version"], each["error"]): each["count"] for each in outcomes})

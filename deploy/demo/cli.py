@@ -21,7 +21,7 @@ _WORK_DIR = "TULLE_DEMO_WORK_DIR"
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(short_help="Run the bookstore on real Envoys, and check what it does.")
 @click.option("--keep", is_flag=True, help="Leave it running until Ctrl-C, with commands to try.")
 @click.option(
     "--transparent",

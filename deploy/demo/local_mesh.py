@@ -98,9 +98,9 @@ class LocalMesh:
 
     async def start_control_plane(self) -> None:
         """Start `tulle serve` and wait until it is ready to serve."""
-        command = [*TULLE, "serve", self.directory, "--state", self.state]
-        addresses = ["--xds-address", self.xds_address, "--debug-address", self.debug_address]
-        started = self._control_plane = await self.processes.start("control-plane", [*command, *addresses])
+        command: list[str | Path] = [*TULLE, "serve", self.directory, "--state", self.state]
+        command += ["--xds-address", self.xds_address, "--debug-address", self.debug_address]
+        started = self._control_plane = await self.processes.start("control-plane", command)
 
         async def ready() -> bool:
             try:

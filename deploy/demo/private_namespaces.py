@@ -62,7 +62,11 @@ def run_privately(command: Sequence[str], environment: Mapping[str, str] | None 
     try:
         # In a process group of its own, a Ctrl-C on the terminal reaches only us.
         child = subprocess.Popen(
-            private_command(command), env=inherited, pass_fds=[outer_proc], process_group=0, preexec_fn=in_child
+            private_command(command),
+            env=inherited,
+            pass_fds=[outer_proc],
+            process_group=0,
+            preexec_fn=in_child,  # noqa: PLW1509  # there are no other threads yet
         )
         _wait_passing_signals_on(child)
     finally:

@@ -53,7 +53,8 @@ class PrivateNetwork:
         interface = f"host{next(self._numbers)}"
         # `sleep` holds the namespaces: they vanish with it.
         script = 'mount --bind "$1" /etc/hosts && exec sleep infinity'
-        command = [tool("unshare"), "--net", "--mount", "sh", "-c", script, "sh", self._hosts_file(name, names)]
+        hosts_file = str(self._hosts_file(name, names))
+        command = [tool("unshare"), "--net", "--mount", "sh", "-c", script, "sh", hosts_file]
         holder = await self._processes.start(f"{name}-network", command)
         pid = holder.process.pid
         await eventually(partial(self._holds, holder), f"the network namespace of {name}")
@@ -91,7 +92,11 @@ class PrivateNetwork:
 
     async def _holds(self, holder: ManagedProcess) -> bool:
         self._processes.require_running()
-        return Path(f"/proc/{holder.process.pid}/comm").read_text() == "sleep\n"
+        return _command_name(holder.process.pid) == "sleep"
+
+
+def _command_name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 def _ip(prefix: Sequence[str], *commands: str) -> None:

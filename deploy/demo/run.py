@@ -103,6 +103,7 @@ class Demo:
         self._screen.say(f"fact {len(facts)} did not hold; the rest was not tried")
         for finding in (await store.mesh.debug("/debug/mesh"))["diagnostics"]:
             if finding["severity"] != "info":
-                self._screen.say(f"the control plane says: {finding['severity']} {finding['code']}: {finding['message']}")
+                what = f"{finding['severity']} {finding['code']}: {finding['message']}"
+                self._screen.say(f"the control plane says: {what}")
         store.mesh.processes.require_running()
         return 1

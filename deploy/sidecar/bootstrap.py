@@ -36,6 +36,10 @@ from protos.envoy.extensions.resource_monitors.downstream_connections.v3_pb2 imp
 
 Capture = Literal["explicit", "transparent"]
 
+MAX_PROGRAM_SIZE = 16_384
+"""Of a regular expression compiled by RE2. Envoy's own 100 refuses `/a{100}`, and with it all routes of a port; what
+people write is checked against a smaller limit before it is sent."""
+
 _SOL_SOCKET, _SO_MARK = 1, 36  # Linux, asm-generic/socket.h; Envoy wants the numbers
 
 
@@ -91,11 +95,17 @@ def bootstrap(settings: BootstrapSettings) -> Bootstrap:
     )
     result.admin.address.CopyFrom(socket_address("127.0.0.1", settings.admin_port))
     result.admin.ignore_global_conn_limit = True
-    # An empty admin layer lets a person change runtime keys through the admin interface while debugging.
-    result.layered_runtime.layers.append(RuntimeLayer(name="admin", admin_layer=RuntimeLayer.AdminLayer()))
+    result.layered_runtime.layers.extend(runtime_layers())
     if settings.mark is not None:
         result.cluster_manager.CopyFrom(_marked_upstreams(settings.mark))
     return result
+
+
+def runtime_layers() -> list[RuntimeLayer]:
+    """Settings that Envoy reads at run time. The empty admin layer lets a person change them while debugging."""
+    limits = RuntimeLayer(name="limits")
+    limits.static_layer.update({"re2.max_program_size.error_level": MAX_PROGRAM_SIZE})
+    return [limits, RuntimeLayer(name="admin", admin_layer=RuntimeLayer.AdminLayer())]
 
 
 def to_json(message: Bootstrap) -> str:

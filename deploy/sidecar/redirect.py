@@ -148,7 +148,7 @@ def apply(settings: RedirectSettings) -> None:
     Raises RedirectError, and then leaves no rules behind.
     """
     _run(["nft", "-f", "-"], ruleset(settings))
-    if not settings.ipv6:
+    if not settings.ipv6 or _loopback_without_ipv6():
         return
     try:
         # Unlike 127.0.0.6, ::6 is no local address by itself. Deprecated, so that nothing picks it as its
@@ -157,6 +157,13 @@ def apply(settings: RedirectSettings) -> None:
     except RedirectError:
         _delete_table(settings)
         raise
+
+
+def _loopback_without_ipv6() -> bool:
+    """Whether IPv6 is switched off here, in a kernel that has it, as in many containers: then `lo` takes no address,
+    and there is no connection to the application that would need one.
+    """
+    return Path("/proc/sys/net/ipv6/conf/lo/disable_ipv6").read_text().strip() == "1"
 
 
 def remove(settings: RedirectSettings) -> None:

@@ -55,7 +55,7 @@ def network_namespace() -> Iterator[NetworkNamespace]:
     name = f"tulle-{os.getpid()}-{next(_numbers)}"
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:
-        with ThreadPoolExecutor(1, initializer=_enter, initargs=(Path("/run/netns") / name,)) as thread:
+        with ThreadPoolExecutor(1, initializer=enter, initargs=(Path("/run/netns") / name,)) as thread:
             namespace = NetworkNamespace(name, thread)
             namespace.shell("ip", "link", "set", "lo", "up")
             yield namespace
@@ -85,7 +85,8 @@ def _wait_reachable(address: str) -> None:
         pass
 
 
-def _enter(path: Path) -> None:
+def enter(path: Path) -> None:
+    """Moves the calling thread, and what it starts, into the network namespace at `path`."""
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -272,6 +272,15 @@ def test_kernel_without_ipv6() -> None:
         assert namespace.shell("nft", "list", "tables") == ""
 
 
+def test_ipv6_switched_off() -> None:
+    with network_namespace() as namespace:
+        namespace.run(Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text, "1")
+        namespace.run(apply, RedirectSettings())
+        assert "table inet tulle" in namespace.shell("nft", "list", "tables")
+        namespace.run(remove, RedirectSettings())
+        assert namespace.shell("nft", "list", "tables") == ""
+
+
 def test_what_nft_says_is_one_line() -> None:
     with (
         network_namespace() as namespace,

@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from google.protobuf import json_format
+from google.protobuf.json_format import MessageToDict
 
 from ca.authority import Authority, create_intermediate, create_root
 from ca.identity import TrustDomain, WorkloadIdentity
 from ca.secrets import identity_secret, trust_secret
+from deploy.sidecar.bootstrap import runtime_layers
 from tests.golden.scenarios import as_dict
 from xds.resource import Resource, TypeUrl
 
@@ -29,7 +30,11 @@ def static_bootstrap(resources: Iterable[Resource]) -> dict[str, Any]:
         found[each.type_url][each.name] = as_dict(each)
     listeners = [_inlined(node, found) for node in found[TypeUrl.LISTENER].values()]
     clusters = [_inlined(node, found) for node in found[TypeUrl.CLUSTER].values()]
-    return {"static_resources": {"listeners": listeners, "clusters": clusters, "secrets": _secrets()}}
+    layers = [MessageToDict(layer, preserving_proto_field_name=True) for layer in runtime_layers()]
+    return {
+        "static_resources": {"listeners": listeners, "clusters": clusters, "secrets": _secrets()},
+        "layered_runtime": {"layers": layers},
+    }
 
 
 def _inlined(node: Node, found: dict[TypeUrl, ByName]) -> Node:
@@ -56,4 +61,4 @@ def _secrets() -> list[dict[str, Any]]:
     authority = Authority(root, create_intermediate(root, now))
     svid = authority.issue(WorkloadIdentity(domain, "ns", "sa").spiffe_id, timedelta(hours=1), now)
     secrets = (identity_secret(svid), trust_secret(authority.bundle))
-    return [json_format.MessageToDict(secret, preserving_proto_field_name=True) for secret in secrets]
+    return [MessageToDict(secret, preserving_proto_field_name=True) for secret in secrets]

@@ -17,7 +17,6 @@ from xds.server import ADS
 async def test_nothing_is_served_before_the_first_sync(make_plane: MakePlane) -> None:
     plane = await make_plane(ready=False)
     async with plane.client() as client:
-        await client.send(node=PROXY)
         assert await client.ending() == (
             "UNAVAILABLE",
             "the control plane is not ready: its first sync is not done",

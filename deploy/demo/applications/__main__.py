@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from aiohttp import web
 
+from deploy.demo.applications import LISTENING
 from deploy.demo.applications.clients import Client
 from deploy.demo.applications.servers import Bookstore, Bookwarehouse
 from deploy.sidecar.cli import HostPort
@@ -24,7 +25,12 @@ def run(name: str, listen: tuple[str, int], upstream: str, version: str) -> None
             application = Bookwarehouse(version).application()
         case _:
             application = Client(name, upstream, "/buy-a-book").application()
-    web.run_app(application, host=listen[0], port=listen[1], print=None, access_log=None, shutdown_timeout=1)
+
+    def announce(_banner: str) -> None:
+        print(LISTENING, flush=True)
+
+    host, port = listen
+    web.run_app(application, host=host, port=port, print=announce, access_log=None, shutdown_timeout=1)
 
 
 run()

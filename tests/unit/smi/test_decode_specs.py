@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from smi import patterns
 from smi.objects import HTTPMatch
 
 
@@ -170,3 +171,8 @@ def test_matches_of_a_tcp_route_at_the_root_are_refused(read):
     reading = read(head + "matches: {ports: [80]}\n")
     assert reading.object is None
     assert reading.found == [("TL1107", 4)]
+
+
+@pytest.mark.parametrize(("pattern", "refused"), [("/a{100}", False), (r"/\p{L}+", False), (r"/\p{L}{9}", True)])
+def test_the_size_that_envoy_compiles_an_expression_to_is_limited(pattern, refused):
+    assert bool(patterns.refusal(pattern)) is refused

@@ -228,8 +228,10 @@ def test_every_way_in_passes_access_control(mtls: str) -> None:
         if manager is not None:
             assert manager.http_filters[0].name == HTTP_RBAC
         elif chain.name != "loop-guard":
-            assert chain.filters[0].config_discovery.type_urls[0].endswith("network.rbac.v3.RBAC")
-            assert not chain.filters[0].config_discovery.HasField("default_config"), "before the rules come: closed"
+            *gate, rules, _ = chain.filters
+            assert rules.config_discovery.type_urls[0].endswith("network.rbac.v3.RBAC")
+            assert not rules.config_discovery.HasField("default_config"), "before the rules come: closed"
+            assert not any(each.config_discovery.HasField("default_config") for each in gate)
 
 
 @pytest.mark.parametrize("policy", ["smi", "permissive"])
