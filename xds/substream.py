@@ -113,8 +113,12 @@ class SubStream:
             self._changed_at = now
 
     def resend(self, name: str) -> None:
-        """Send a subscribed name again although it has not changed, unless the client rejects it anyway."""
-        if self._unclaimed(name):
+        """Send a name although it has not changed, unless the client rejects it anyway.
+
+        It need not be subscribed to yet. The endpoints of a new cluster follow it unasked: were they to wait for the
+        question, routes to the cluster would arrive while it warms, and answer 503.
+        """
+        if name not in self.held and name not in self.pending:
             left = self.leaving.pop(name, None)
             self.pending[name] = Pending(left.base if left else self.lookup(name), asked=True)
 

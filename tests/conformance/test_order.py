@@ -60,11 +60,13 @@ def test_an_unanswered_type_delays_no_other_and_not_itself(delta: bool) -> None:
 
 @both
 def test_endpoints_of_exactly_the_changed_clusters_follow(delta: bool) -> None:
+    """Those of a new cluster unasked, and before routes: a route to a cluster that warms answers 503."""
     wire = envoy(delta, "A", "B", "C")
-    wire.put(made(CDS, "B", "2"), made(CDS, "new"))
-    clusters, endpoints = wire.poll()
+    wire.put(made(CDS, "B", "2"), made(CDS, "new"), made(EDS, "new"), made(RDS, "A", "2"))
+    clusters, endpoints, routes = wire.poll()
     assert set(clusters.names) == ({"B", "new"} if delta else {"A", "B", "C", "new"})
-    assert (endpoints.type_url, endpoints.names) == (EDS, ["B"])
+    assert (endpoints.type_url, endpoints.names) == (EDS, ["B", "new"])
+    assert routes.type_url == RDS
 
 
 @both
@@ -112,13 +114,14 @@ def rename(wire: Wire) -> None:
 def test_a_cluster_goes_when_its_users_are_answered(delta: bool, rejects: bool) -> None:
     wire = envoy(delta, "old")
     wire.change(put=[made(CDS, "new"), made(RDS, "old", "2")], drop=[(CDS, "old")])
-    clusters, routes = wire.poll()
-    assert kinds([clusters, routes]) == [CDS, RDS]
+    clusters, endpoints, routes = wire.poll()
+    assert kinds([clusters, endpoints, routes]) == [CDS, EDS, RDS]
     assert "new" in clusters.names
     assert clusters.removed == []
     if not delta:
         assert clusters.names == ["new", "old"]
     wire.ack(clusters, names=[])
+    wire.ack(endpoints, names=["old"])
     assert wire.poll(after=1.0) == []
     if rejects:
         wire.nack(routes, "old: bad route")
@@ -134,7 +137,7 @@ def test_a_cluster_goes_when_its_users_are_answered(delta: bool, rejects: bool) 
 def test_a_cluster_goes_after_five_seconds_at_the_latest(delta: bool) -> None:
     wire = envoy(delta, "old")
     wire.change(put=[made(CDS, "new"), made(RDS, "old", "2")], drop=[(CDS, "old")])
-    assert kinds(wire.poll()) == [CDS, RDS]
+    assert kinds(wire.poll()) == [CDS, EDS, RDS]
     assert wire.stream.deadline() == 5.0
     assert wire.poll(after=4.9) == []
     assert CDS in kinds(wire.poll(after=0.1))
@@ -144,11 +147,12 @@ def test_a_cluster_goes_after_five_seconds_at_the_latest(delta: bool) -> None:
 def test_a_cluster_outlives_the_connections_of_a_listener_that_goes(delta: bool) -> None:
     wire = envoy(delta, "old")
     rename(wire)
-    clusters, listeners = wire.poll()
+    clusters, endpoints, listeners = wire.poll()
     # The listener that goes frees its address for the one that comes: one response.
     assert listeners.names == ["new"]
     assert listeners.removed == (["old"] if delta else [])
     wire.ack(clusters, names=[])
+    wire.ack(endpoints, names=["old"])
     wire.ack(listeners, names=[])
     assert wire.poll(after=64.0) == []
     assert CDS in kinds(wire.poll(after=1.0))

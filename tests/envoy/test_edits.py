@@ -135,6 +135,25 @@ async def test_a_hundred_splits_under_load(mesh: RunningMesh) -> None:
     assert await listener_changes(mesh) == before
 
 
+async def test_a_split_comes_and_goes_under_load(mesh: RunningMesh) -> None:
+    """Its clusters are new each time: routes must not lead to them while they warm, nor when they are gone."""
+
+    async def answers(version: str) -> None:
+        async def in_force() -> bool:
+            return (await ask(mesh.port["store"])).version == version
+
+        await eventually(in_force, f"{version} to answer")
+
+    async with steady_load(mesh.port["store"]) as load:
+        for _ in range(10):
+            mesh.apply("split.yaml", split(0, 100))
+            await answers("v2")
+            mesh.withdraw("split.yaml")
+            await answers("v1")
+            await eventually(lambda: mesh.all_synced(CLIENT), "the client's sidecar to have all of it")
+        assert load.sent > 100
+
+
 async def test_traffic_targets_come_and_go_under_load(mesh: RunningMesh) -> None:
     """The client is allowed all the time: by one target, by another one, by both, and with others beside it."""
     before = await listener_changes(mesh)
