@@ -1,29 +1,37 @@
-"""A proxy without a network: the real stream state machine, and a client that subscribes to all it sees and ACKs."""
+"""A proxy without a network: the real stream state machine, and a client that asks for what Envoy would ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
-from protos.envoy.service.discovery.v3_pb2 import DeltaDiscoveryRequest
+from google.protobuf.message import Message
+
+from protos.envoy.config.cluster.v3_pb2 import Cluster
+from protos.envoy.config.listener.v3_pb2 import Listener
+from protos.envoy.extensions.filters.network.http_connection_manager.v3_pb2 import HttpConnectionManager
+from protos.envoy.service.discovery.v3_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 from smi.model import WorkloadKey
 from xds.delta import DeltaStream
 from xds.resource import TypeUrl
 from xds.store import Store
 from xds.view import Change
 
+M = TypeVar("M", bound=Message)
 _WILDCARD = (TypeUrl.CLUSTER, TypeUrl.LISTENER)
+_SECRETS = ("identity", "trust")
 
 
 class BenchProxy:
-    """One connected proxy: counts the bytes that are sent to it."""
+    """One connected proxy: subscribes to what its resources refer to, acknowledges everything, counts the bytes."""
 
     def __init__(self, store: Store, key: WorkloadKey) -> None:
-        record = store.record(str(key))
         store.attach(str(key), self)
-        self._stream = DeltaStream(record)
-        for type_url in TypeUrl:
-            names = [] if type_url in _WILDCARD else [made.name for made in record.listing(type_url).resources]
-            self._stream.receive(DeltaDiscoveryRequest(type_url=type_url, resource_names_subscribe=names), 0.0)
+        self._stream = DeltaStream(store.record(str(key)))
+        self._asked: set[tuple[str, str]] = set()
+        for type_url in _WILDCARD:
+            self._request(type_url)
+        self._ask((TypeUrl.SECRET, name) for name in _SECRETS)
 
     def offer(self, changes: Sequence[Change]) -> None:
         self._stream.offer(changes, 0.0)
@@ -32,12 +40,49 @@ class BenchProxy:
         raise AssertionError(reason)
 
     def drain(self) -> int:
-        """Take and acknowledge everything there is to send. Gives the bytes it took."""
+        """Take and acknowledge everything there is to send, and what is asked for because of it. Gives the bytes."""
         total = 0
         while responses := self._stream.poll(0.0):
             for response in responses:
-                total += len(response.encode())
-                self._stream.receive(
-                    DeltaDiscoveryRequest(type_url=response.type_url, response_nonce=response.nonce), 0.0
-                )
+                data = response.encode()
+                total += len(data)
+                self._request(response.type_url, response_nonce=response.nonce)
+                self._ask(_references(DeltaDiscoveryResponse.FromString(data)))
         return total
+
+    def _ask(self, names: Iterator[tuple[str, str]]) -> None:
+        wanted: dict[str, list[str]] = {}
+        for type_url, name in names:
+            if (type_url, name) not in self._asked:
+                self._asked.add((type_url, name))
+                wanted.setdefault(type_url, []).append(name)
+        for type_url, new in wanted.items():
+            self._request(type_url, resource_names_subscribe=new)
+
+    def _request(self, type_url: str, **fields: object) -> None:
+        self._stream.receive(DeltaDiscoveryRequest(type_url=type_url, **fields), 0.0)  # type: ignore[arg-type]
+
+
+def _references(response: DeltaDiscoveryResponse) -> Iterator[tuple[str, str]]:
+    """What Envoy subscribes to when it gets these resources."""
+    for each in response.resources:
+        if response.type_url == TypeUrl.CLUSTER and _read(Cluster(), each.resource.value).type == Cluster.EDS:
+            yield TypeUrl.ENDPOINT, each.name
+        if response.type_url == TypeUrl.LISTENER:
+            yield from _listener_references(_read(Listener(), each.resource.value))
+
+
+def _listener_references(listener: Listener) -> Iterator[tuple[str, str]]:
+    for chain in (*listener.filter_chains, listener.default_filter_chain):
+        for one in chain.filters:
+            if one.HasField("config_discovery"):
+                yield TypeUrl.EXTENSION, one.name
+            elif one.typed_config.Is(HttpConnectionManager.DESCRIPTOR):
+                manager = _read(HttpConnectionManager(), one.typed_config.value)
+                if manager.HasField("rds"):
+                    yield TypeUrl.ROUTE, manager.rds.route_config_name
+
+
+def _read(message: M, data: bytes) -> M:
+    message.ParseFromString(data)
+    return message

@@ -10,7 +10,7 @@ MOST = {
     "weight edit": 1_000,
     "endpoint added": 2_000,
     "endpoint removed": 2_000,
-    "service added": 2_500,
+    "service added": 5_000,  # its endpoints go with the cluster, and once more when Envoy asks for them
     "TrafficTarget added": 1_500,
 }
 
