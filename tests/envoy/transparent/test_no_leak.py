@@ -85,7 +85,8 @@ class Calling:
                 answer = connection.recv(100)
         except ConnectionRefusedError:
             return REFUSED
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):
+            # A connection that is open when the redirect is set may be taken halfway, and hear nothing more.
             return CUT
         return answer.partition(b"\r\n")[0].decode() or CUT
 
