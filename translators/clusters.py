@@ -8,14 +8,13 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 from ca.identity import TrustDomain
 from protos.envoy.config.cluster import v3_pb2 as cluster
 from protos.envoy.config.core import v3_pb2 as core
-from protos.envoy.config.endpoint import v3_pb2 as endpoint
 from smi.model import BackendPort, InboundPort
 from smi.objects import CaptureMode
 from smi.protocol import Protocol
 from translators import names, tls
 from translators.endpoints import IN_MESH
 from translators.http import UPSTREAM_OPTIONS, upstream_options
-from translators.packing import ads, packed, seconds, socket_address
+from translators.packing import ads, packed, seconds, single_endpoint
 
 _NO_LIMIT = UInt32Value(value=2**32 - 1)
 _CONNECT_TIMEOUT = 5.0
@@ -66,17 +65,7 @@ def application_cluster(port: InboundPort) -> cluster.Cluster:
     if not port.protocol.is_http:
         return _original_destination(name, port.protocol)
     made = _cluster(name, cluster.Cluster.DiscoveryType.STATIC, port.protocol)
-    address = socket_address("127.0.0.1", port.app_port or port.port)
-    made.load_assignment.CopyFrom(
-        endpoint.ClusterLoadAssignment(
-            cluster_name=name,
-            endpoints=[
-                endpoint.LocalityLbEndpoints(
-                    lb_endpoints=[endpoint.LbEndpoint(endpoint=endpoint.Endpoint(address=address))]
-                )
-            ],
-        )
-    )
+    made.load_assignment.CopyFrom(single_endpoint(name, "127.0.0.1", port.app_port or port.port))
     return made
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from protos.envoy.config.core import v3_pb2 as core
-
-ANY_ADDRESS = {4: "0.0.0.0", 6: "::"}
+from protos.envoy.config.endpoint import v3_pb2 as endpoint
 
 
 def packed(message: Message) -> Any:
@@ -32,15 +29,18 @@ def seconds(value: float) -> Duration:
 
 
 def socket_address(address: str, port: int) -> core.Address:
-    """A TCP address."""
+    """A TCP address; a name in place of an IP address only where Envoy resolves names."""
     return core.Address(socket_address=core.SocketAddress(address=address, port_value=port))
+
+
+def single_endpoint(cluster: str, address: str, port: int) -> endpoint.ClusterLoadAssignment:
+    """The load assignment of a cluster with one endpoint."""
+    host = endpoint.LbEndpoint(endpoint=endpoint.Endpoint(address=socket_address(address, port)))
+    return endpoint.ClusterLoadAssignment(
+        cluster_name=cluster, endpoints=[endpoint.LocalityLbEndpoints(lb_endpoints=[host])]
+    )
 
 
 def ads() -> core.ConfigSource:
     """Ask for it on the one aggregated stream."""
     return core.ConfigSource(ads=core.AggregatedConfigSource(), resource_api_version=core.ApiVersion.V3)
-
-
-def ip_version(address: str) -> int:
-    """4 or 6."""
-    return ipaddress.ip_address(address).version

@@ -14,7 +14,6 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 
 from ca.identity import SpiffeId
-from deploy.sidecar.building_blocks import packed, socket_address
 from deploy.sidecar.metrics_listener import admin_cluster, metrics_listener
 from deploy.sidecar.stats import stats_config
 from deploy.sidecar.xds_cluster import XDS_CLUSTER, xds_cluster
@@ -33,6 +32,7 @@ from protos.envoy.config.overload.v3_pb2 import OverloadManager, ResourceMonitor
 from protos.envoy.extensions.resource_monitors.downstream_connections.v3_pb2 import (
     DownstreamConnectionsConfig,
 )
+from translators.packing import packed, socket_address
 
 Capture = Literal["explicit", "transparent"]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from deploy.sidecar.building_blocks import packed, single_endpoint, socket_address
 from protos.envoy.config.cluster.v3_pb2 import Cluster
 from protos.envoy.config.listener.v3_pb2 import Filter, FilterChain, Listener
 from protos.envoy.config.route.v3_pb2 import (
@@ -28,6 +27,7 @@ from protos.envoy.extensions.filters.network.http_connection_manager.v3_pb2 impo
     HttpFilter,
 )
 from protos.envoy.type.matcher.v3_pb2 import StringMatcher
+from translators.packing import packed, single_endpoint, socket_address
 
 ADMIN_CLUSTER = "tulle_admin"
 METRICS_LISTENER = "tulle_metrics"

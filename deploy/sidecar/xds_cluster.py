@@ -14,7 +14,6 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from ca.identity import SpiffeId
-from deploy.sidecar.building_blocks import packed, single_endpoint
 from protos.envoy.config.cluster.v3_pb2 import Cluster, UpstreamConnectionOptions
 from protos.envoy.config.core.v3_pb2 import (
     ApiVersion,
@@ -41,6 +40,7 @@ from protos.envoy.extensions.transport_sockets.tls.v3_pb2 import (
 )
 from protos.envoy.extensions.upstreams.http.v3_pb2 import HttpProtocolOptions
 from protos.envoy.type.matcher.v3_pb2 import StringMatcher
+from translators.packing import packed, single_endpoint
 
 XDS_CLUSTER = "xds"
 TOKEN_SECRET = "token"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from google.protobuf.message import Message
 
-from deploy.sidecar.building_blocks import packed, single_endpoint, socket_address
 from protos.envoy.config.accesslog.v3_pb2 import AccessLog
 from protos.envoy.config.cluster.v3_pb2 import Cluster
 from protos.envoy.config.listener.v3_pb2 import Filter, FilterChain, Listener
@@ -16,6 +15,7 @@ from protos.envoy.extensions.filters.http.rbac.v3_pb2 import RBAC
 from protos.envoy.extensions.filters.http.router.v3_pb2 import Router
 from protos.envoy.extensions.filters.network.http_connection_manager.v3_pb2 import HttpConnectionManager, HttpFilter
 from protos.envoy.type.v3_pb2 import Scope
+from translators.packing import packed, single_endpoint, socket_address
 
 SERVICE = "outbound/bookstore/bookstore/80"
 FORBIDDEN_PATH = "/forbidden"

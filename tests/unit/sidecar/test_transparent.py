@@ -19,7 +19,6 @@ import pytest
 from google.protobuf.message import Message
 
 from ca.authority import Authority
-from deploy.sidecar.building_blocks import packed, single_endpoint, socket_address
 from deploy.sidecar.redirect import INBOUND_PORT, INBOUND_SOURCE_V4, INBOUND_SOURCE_V6, OUTBOUND_PORT
 from protos.envoy.config.cluster.v3_pb2 import Cluster
 from protos.envoy.config.core.v3_pb2 import BindConfig, ExtraSourceAddress, SocketAddress
@@ -30,6 +29,7 @@ from tests.envoy.network_namespace import NetworkNamespace, connect, missing_req
 from tests.unit.sidecar.conftest import Sidecar
 from tests.unit.sidecar.control_plane import CLUSTER_TYPE, LISTENER_TYPE, ControlPlane
 from tests.unit.sidecar.waiting import eventually, process_runs, request
+from translators.packing import packed, single_endpoint, socket_address
 
 _MISSING = missing_requirement()
 pytestmark = [
