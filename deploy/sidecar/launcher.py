@@ -143,8 +143,9 @@ def _say(line: str) -> None:
 def _receive_signals() -> asyncio.Queue[signal.Signals]:
     received: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-        # Started by nohup, SIGHUP is ignored, and stays so.
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        # Started by nohup, SIGHUP is ignored, and stays so. Not so SIGINT, which shells let background jobs ignore:
+        # whoever sends it to a sidecar means it.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, received.put_nowait, number)
     return received
 
