@@ -92,7 +92,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Sidecar]]:
         command = [sys.executable, "-c", COMMAND, "bookstore/v1", "--ports-file", ports_file, *map(str, arguments)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
         with log.open("wb") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+            # As a shell starts background jobs: with SIGINT ignored.
+            ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
+            process = subprocess.Popen(ignoring, stdout=output, stderr=output, env=environment)
         started.append(Sidecar(process, ports_file, log, temporary))
         return started[-1]
 
