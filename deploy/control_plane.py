@@ -63,7 +63,10 @@ class ControlPlane:
         async with AsyncExitStack() as stack:
             state = stack.enter_context(_open_state(self._options.state, live.mesh.settings.trust_domain))
             joins = JoinDirectories(self._options.state, state)
-            joins.update(live.mesh.proxies.values())
+            try:
+                joins.update(live.mesh.proxies.values())
+            except (StateError, OSError) as error:
+                raise ServeError(str(error)) from None
             trust = encoded(trust_secret(state.authority(now()).bundle))
             store.apply([ScopeChange(TRUST_SCOPE, (trust,))])
             store.mark_ready()
@@ -134,7 +137,7 @@ async def _follow(source: FileSource, live: LiveMesh, joins: JoinDirectories, st
         if live.take(change):
             try:
                 joins.update(live.mesh.proxies.values())
-            except OSError as error:
+            except (StateError, OSError) as error:
                 _log.error("cannot write join directories: %s", error)  # a person's disk, not our bug
 
 
@@ -143,7 +146,7 @@ async def _refresh(joins: JoinDirectories, live: LiveMesh) -> None:
         await asyncio.sleep(REFRESH_SECONDS)
         try:
             joins.update(live.mesh.proxies.values())
-        except OSError as error:
+        except (StateError, OSError) as error:
             _log.error("cannot refresh join tokens: %s", error)  # a person's disk, not our bug
 
 

@@ -9,11 +9,11 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ca.secrets import identity_secret
-from ca.state import CaState
+from ca.state import CaState, StateError
 from ca.svid import X509Svid, renew_at
 from deploy.clock import now
 from deploy.configuration import encoded
@@ -21,6 +21,7 @@ from smi.model import MeshSnapshot, WorkloadKey
 from xds.store import Store
 
 _log = logging.getLogger(__name__)
+_RETRY = timedelta(seconds=5)
 _LONGEST_WAIT = 60.0
 """Seconds between looks at the wall clock: it may be set, and timers may stand still while a machine sleeps."""
 
@@ -71,7 +72,13 @@ class Identities:
         if WorkloadKey(namespace, name) not in self._mesh().proxies:
             self._held.pop(proxy, None)
             return
-        self._issue(proxy)
+        try:
+            self._issue(proxy)
+        except (StateError, OSError) as error:
+            # A disk that is full now may not be so later; what is good until then stays in use.
+            _log.error("cannot renew the certificate of %s: %s", proxy, error)  # not our bug
+            self._held[proxy] = replace(self._held[proxy], renew_at=now() + _RETRY)
+            return
         _log.info("renewed the certificate of %s", proxy)
 
     def _issue(self, proxy: str) -> None:

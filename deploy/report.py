@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deploy.cli.lint import as_json
+from deploy.findings import as_json
 from smi.diagnostics import Diagnostic
 from smi.model import Access, Frontend, Grant, MeshSnapshot, Rule
 from smi.objects import HTTPMatch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from collections import Counter
@@ -12,10 +11,8 @@ from pathlib import Path
 import click
 
 from deploy.directory import read_directory
+from deploy.findings import WORDS, as_json, as_text
 from smi.diagnostics import Diagnostic, Severity
-
-_WORDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "info"}
-_COLORS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "blue"}
 
 
 @click.command()
@@ -38,28 +35,8 @@ def lint(directory: Path, *, strict: bool, output: str) -> None:
     sys.exit(2 if worst is Severity.ERROR else 1 if strict and worst is Severity.WARNING else 0)
 
 
-def as_text(diagnostic: Diagnostic) -> str:
-    """One finding in two lines: where, what; and what to do."""
-    word = click.style(f"{_WORDS[diagnostic.severity]} {diagnostic.code}", fg=_COLORS[diagnostic.severity])
-    about = f"{diagnostic.object}: " if diagnostic.object else ""
-    first = f"{diagnostic.location or '-'}: {word} {about}{diagnostic.message}"
-    return f"{first}\n    {diagnostic.hint}" if diagnostic.hint else first
-
-
-def as_json(diagnostic: Diagnostic) -> dict[str, object]:
-    """A finding as data."""
-    return {
-        "code": diagnostic.code,
-        "severity": _WORDS[diagnostic.severity],
-        "message": diagnostic.message,
-        "hint": diagnostic.hint,
-        "object": dataclasses.asdict(diagnostic.object) if diagnostic.object else None,
-        "location": dataclasses.asdict(diagnostic.location) if diagnostic.location else None,
-    }
-
-
 def _summary(diagnostics: Iterable[Diagnostic]) -> str:
     counts = Counter(each.severity for each in diagnostics)
-    parts = [f"{counts[severity]} {word}{'s' * (counts[severity] != 1)}" for severity, word in _WORDS.items()]
+    parts = [f"{counts[severity]} {word}{'s' * (counts[severity] != 1)}" for severity, word in WORDS.items()]
     hint = "; `tulle explain CODE` says more" if counts else ""
     return f"{parts[0]}, {parts[1]}, {counts[Severity.INFO]} notes{hint}"
