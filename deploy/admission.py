@@ -7,7 +7,7 @@ from typing import Any
 
 from ca.tokens import JoinTokens, TokenError
 from deploy.clock import now
-from smi.model import MeshSnapshot, WorkloadKey
+from smi.model import Mesh, WorkloadKey
 from xds.authentication import AuthenticationError, Credential, Peer
 
 _SCHEME = "bearer "
@@ -31,7 +31,7 @@ class JoinTokenAuthenticator:
         return Credential(str(claims.identity), claims.workload, claims.expires_at.timestamp())
 
 
-def authorizer(mesh: Callable[[], MeshSnapshot]) -> Callable[[str, Mapping[str, Any], Credential], str | None]:
+def authorizer(mesh: Callable[[], Mesh]) -> Callable[[str, Mapping[str, Any], Credential], str | None]:
     """Refuses proxies whose workload is not in the mesh, or is declared to be something else than they claim."""
 
     def refusal(node_id: str, metadata: Mapping[str, Any], credential: Credential) -> str | None:

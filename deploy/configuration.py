@@ -1,18 +1,20 @@
 """The mesh model -> what each proxy is served: resources in scopes, and each proxy's view of scopes.
 
-What a resource was made from is remembered with it, so only slices that changed are translated and encoded again.
+Only slices that changed are translated and encoded, and what a port owns goes to exactly the scopes that hold it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVarTuple
 
 from google.protobuf.message import Message
 
-from smi.model import MeshSnapshot, ProxyModel, Reach, WorkloadKey
+from deploy.port_resources import PortResources
+from deploy.scope_edits import Resources, ScopeEdits
+from smi.model import PortKey, ProxyModel, WorkloadClass, WorkloadKey
 from smi.objects import CaptureMode
+from smi.resolve.mesh import MeshModel, ModelChange
 from translators import names, owners
 from xds.resource import Resource, TypeUrl, resource
 from xds.store import ScopeChange
@@ -25,85 +27,148 @@ TRUST_SCOPE = "trust"
 _SENT_LAST = 100
 """The rank of the virtual listener. Sent first, Envoy would be ready, and service traffic leave in plaintext."""
 
-Slices = TypeVarTuple("Slices")
-Contents = dict[tuple[str, str], Resource]
-
 
 @dataclass(frozen=True, slots=True)
-class Configuration:
-    """Everything that is served: scopes by name, and the view of each proxy."""
+class ServedChange:
+    """What changes in what is served. A view that is None is that of a proxy that is no more."""
 
-    scopes: Mapping[str, Contents]
-    views: Mapping[WorkloadKey, View]
+    scopes: tuple[ScopeChange, ...]
+    views: Mapping[WorkloadKey, View | None]
+
+
+class Configuration:
+    """All that is served, as a plain value: what the changes of a translation add up to."""
+
+    def __init__(self) -> None:
+        self.scopes: dict[str, dict[tuple[str, str], Resource]] = {}
+        self.views: dict[WorkloadKey, View] = {}
+
+    def take(self, change: ServedChange) -> None:
+        """Follow one change."""
+        for edit in change.scopes:
+            contents = self.scopes.setdefault(edit.scope, {})
+            for key in edit.removals:
+                del contents[key]
+            contents.update(((each.type_url, each.name), each) for each in edit.upserts)
+            if not contents:
+                del self.scopes[edit.scope]
+        for proxy, view in change.views.items():
+            if view is None:
+                del self.views[proxy]
+            else:
+                self.views[proxy] = view
 
     def of_proxy(self, key: WorkloadKey) -> list[Resource]:
         """All resources of one proxy, sorted by type and name. Raises KeyError for an unknown proxy."""
-        scopes = self.views[key].scopes
-        merged: Contents = {}
-        for scope in reversed(scopes):
+        merged: dict[tuple[str, str], Resource] = {}
+        for scope in reversed(self.views[key].scopes):
             merged.update(self.scopes.get(scope, {}))
         order = list(TypeUrl)
         return sorted(merged.values(), key=lambda each: (order.index(each.type_url), each.order))
 
 
-EMPTY = Configuration({}, {})
-
-
 class Translation:
-    """Translates mesh models, remembering the last one's resources."""
+    """Follows a mesh model: each change of the model must be given to `follow`, in order, just after it happened."""
 
-    def __init__(self) -> None:
-        self._remembered: dict[str, tuple[object, tuple[Resource, ...]]] = {}
-        self._used: dict[str, tuple[object, tuple[Resource, ...]]] = {}
+    def __init__(self, mesh: MeshModel) -> None:
+        self._mesh = mesh
+        self._backends = PortResources(self._translate_backend)
+        self._endpoints = PortResources(self._translate_endpoints)
+        self._frontends = PortResources(self._translate_frontend)
+        self._listeners = PortResources(self._translate_listeners)
+        self._inbound: dict[str, tuple[Resources, Resources]] = {}
+        self._local: dict[WorkloadKey, Resources] = {}
+        self._mesh_wide: dict[str, Resources] = {}
 
-    def configuration(self, mesh: MeshSnapshot) -> Configuration:
-        """What is served for `mesh`. The result depends on `mesh` alone, never on what was remembered."""
-        self._used = {}
-        scopes: dict[str, Contents] = {
-            MESH_SCOPE: _contents(self._made(MESH_SCOPE, owners.mesh_resources)),
-            CAPTURE_SCOPE: _contents(self._made(CAPTURE_SCOPE, owners.capture_resources, mesh.settings)),
+    def follow(self, change: ModelChange) -> ServedChange:
+        """What `change` does to what is served."""
+        edits = ScopeEdits()
+        if change.settings or not self._mesh_wide:
+            self._follow_settings(edits)
+        self._follow_ports(change, edits)
+        for name, old in change.classes.items():
+            self._follow_class(name, old, edits)
+        views: dict[WorkloadKey, View | None] = {}
+        for key in change.proxies:
+            proxy = self._mesh.proxies.get(key)
+            self._follow_local(key, proxy, edits)
+            views[key] = None if proxy is None else _view(proxy)
+        return ServedChange(edits.changes(), views)
+
+    def _follow_settings(self, edits: ScopeEdits) -> None:
+        made = {
+            MESH_SCOPE: encoded_all(owners.mesh_resources()),
+            CAPTURE_SCOPE: encoded_all(owners.capture_resources(self._mesh.settings)),
         }
-        for reach in mesh.reaches.values():
-            scopes[reach.name] = _contents(self._reachable(mesh, reach))
-        for found in mesh.classes.values():
-            name = names.inbound(found.name)
-            scopes[name] = _contents(
-                [
-                    *self._made(name, owners.class_resources, found),
-                    *self._made(f"access/{name}", owners.access_resources, found),
-                ]
-            )
-        views = {}
-        for proxy in mesh.proxies.values():
-            if proxy.local:
-                name = _local_scope(proxy)
-                scopes[name] = _contents(self._made(name, owners.local_resources, proxy.local))
-            views[proxy.key] = _view(proxy)
-        self._remembered = self._used
-        return Configuration(scopes, views)
+        for scope, new in made.items():
+            edits.replace(scope, self._mesh_wide.get(scope, ()), new)
+        self._mesh_wide = made
 
-    def _reachable(self, mesh: MeshSnapshot, reach: Reach) -> Iterator[Resource]:
-        domain = mesh.settings.trust_domain
-        for key in sorted(reach.backends):
-            yield from self._made(f"backend/{key}", owners.backend_resources, mesh.backends[key], domain)
-            yield from self._made(f"endpoints/{key}", owners.endpoint_resources, mesh.endpoints[key])
-        for key in sorted(reach.frontends):
-            yield from self._made(f"frontend/{key}", owners.frontend_resources, mesh.frontends[key])
-            if reach.transparent:
-                if key in mesh.addresses:
-                    yield from self._made(f"address/{key}", owners.address_resources, mesh.addresses[key])
-                for endpoint in mesh.headless.get(key, ()):
-                    owner = f"headless/{key}/{endpoint.endpoint.address}/{endpoint.endpoint.port}"
-                    yield from self._made(owner, owners.headless_resources, endpoint)
+    def _follow_ports(self, change: ModelChange, edits: ScopeEdits) -> None:
+        mesh = self._mesh
+        shifts = change.scopes.items()
+        backends = {name: shift.backends for name, shift in shifts if shift.backends}
+        frontends = {name: shift.frontends for name, shift in shifts if shift.frontends}
+        transparent = {name: shift.frontends for name, shift in shifts if shift.frontends and shift.transparent}
+        # A cluster names the trust domain, which is a setting.
+        outdated = mesh.backends if change.settings else change.backends
+        self._backends.follow(outdated, backends, self._with_backend, edits)
+        self._endpoints.follow(change.endpoints, backends, self._with_backend, edits)
+        self._frontends.follow(change.frontends, frontends, self._with_frontend, edits)
+        listeners = {**change.addresses, **change.headless}
+        self._listeners.follow(listeners, transparent, self._transparent_with, edits)
 
-    def _made(
-        self, owner: str, translate: Callable[[*Slices], Iterator[Message]], *slices: *Slices
-    ) -> tuple[Resource, ...]:
-        known = self._used.get(owner) or self._remembered.get(owner)
-        if known is None or known[0] != slices:
-            known = (slices, tuple(encoded(message) for message in translate(*slices)))
-        self._used[owner] = known
-        return known[1]
+    def _with_backend(self, key: PortKey) -> Iterable[str]:
+        return self._mesh.scopes_with_backend.get(key, ())
+
+    def _with_frontend(self, key: PortKey) -> Iterable[str]:
+        return self._mesh.scopes_with_frontend.get(key, ())
+
+    def _transparent_with(self, key: PortKey) -> Iterable[str]:
+        """Explicit scopes have listeners of their own."""
+        return [name for name in self._with_frontend(key) if self._mesh.scopes[name].spec.transparent]
+
+    def _translate_backend(self, key: PortKey) -> Resources:
+        return encoded_all(owners.backend_resources(self._mesh.backends[key], self._mesh.settings.trust_domain))
+
+    def _translate_endpoints(self, key: PortKey) -> Resources:
+        return encoded_all(owners.endpoint_resources(self._mesh.endpoints[key]))
+
+    def _translate_frontend(self, key: PortKey) -> Resources:
+        return encoded_all(owners.frontend_resources(self._mesh.frontends[key]))
+
+    def _translate_listeners(self, key: PortKey) -> Resources:
+        return encoded_all(self._listeners_of(key))
+
+    def _listeners_of(self, key: PortKey) -> Iterator[Message]:
+        address = self._mesh.addresses.get(key)
+        if address is not None:
+            yield from owners.address_resources(address)
+        for endpoint in self._mesh.headless.get(key, ()):
+            yield from owners.headless_resources(endpoint)
+
+    def _follow_class(self, name: str, old: WorkloadClass | None, edits: ScopeEdits) -> None:
+        """Access changes much more often than ports do, and is most of what a class is."""
+        known = self._inbound.pop(name, ((), ()))
+        new = self._mesh.classes.get(name)
+        made: tuple[Resources, Resources] = ((), ())
+        if new is not None:
+            same_ports = old is not None and old.listener == new.listener
+            inbound = known[0] if same_ports else encoded_all(owners.class_resources(new))
+            made = self._inbound[name] = (inbound, encoded_all(owners.access_resources(new)))
+        edits.replace(names.inbound(name), known[0] + known[1], made[0] + made[1])
+
+    def _follow_local(self, key: WorkloadKey, proxy: ProxyModel | None, edits: ScopeEdits) -> None:
+        known = self._local.pop(key, ())
+        if proxy is not None and proxy.local:
+            self._local[key] = encoded_all(owners.local_resources(proxy.local))
+        new = self._local.get(key, ())
+        if known or new:
+            edits.replace(_local_scope(key), known, new)
+
+
+def encoded_all(messages: Iterable[Message]) -> Resources:
+    return tuple(encoded(message) for message in messages)
 
 
 def encoded(message: Message) -> Resource:
@@ -114,30 +179,14 @@ def encoded(message: Message) -> Resource:
     return resource(type_url, name, message, rank=rank)
 
 
-def changes(old: Configuration, new: Configuration) -> list[ScopeChange]:
-    """What turns the scopes of `old` into those of `new`."""
-    found = []
-    for name in {**old.scopes, **new.scopes}:
-        before, after = old.scopes.get(name, {}), new.scopes.get(name, {})
-        upserts = tuple(made for key, made in after.items() if before.get(key) is not made)
-        removals = tuple(key for key in before if key not in after)
-        if upserts or removals:
-            found.append(ScopeChange(name, upserts, removals))
-    return found
-
-
 def _view(proxy: ProxyModel) -> View:
     scopes = [MESH_SCOPE, TRUST_SCOPE, names.inbound(proxy.class_name), proxy.reach]
     if proxy.local:
-        scopes.append(_local_scope(proxy))
+        scopes.append(_local_scope(proxy.key))
     if proxy.capture is CaptureMode.TRANSPARENT:
         scopes.append(CAPTURE_SCOPE)
     return View(tuple(scopes))
 
 
-def _local_scope(proxy: ProxyModel) -> str:
-    return f"local/{proxy.key}"
-
-
-def _contents(resources: Iterable[Resource]) -> Contents:
-    return {(made.type_url, made.name): made for made in resources}
+def _local_scope(key: WorkloadKey) -> str:
+    return f"local/{key}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from deploy.join_directories import REFRESH_SECONDS, JoinDirectories
 from deploy.live_mesh import LiveMesh
 from deploy.report import mesh_report
 from deploy.server_certificate import ServerCertificate
-from smi.files import FileSource
+from smi.files import FileChange, FileSource
 from xds.debug import DebugServer
 from xds.metrics import Metrics
 from xds.server import XdsServer
@@ -64,7 +64,7 @@ class ControlPlane:
             state = stack.enter_context(_open_state(self._options.state, live.mesh.settings.trust_domain))
             joins = JoinDirectories(self._options.state, state)
             try:
-                joins.update(live.mesh.proxies.values())
+                joins.update(live.mesh.proxies)
             except (StateError, OSError) as error:
                 raise ServeError(str(error)) from None
             trust = encoded(trust_secret(state.authority(now()).bundle))
@@ -74,7 +74,7 @@ class ControlPlane:
             await stack.enter_async_context(self._serving(store, state, live, identities))
             await _until(
                 stop,
-                _follow(source, live, joins, stop),
+                _follow(source, _taking(live, joins), stop),
                 identities.run(),
                 _refresh(joins, live),
             )
@@ -131,21 +131,29 @@ def _open_state(directory: Path, trust_domain: TrustDomain) -> CaState:
         raise ServeError(str(error)) from None
 
 
-async def _follow(source: FileSource, live: LiveMesh, joins: JoinDirectories, stop: asyncio.Event) -> None:
-    """Take every change of the files. A state directory that cannot be written is retried with the next change."""
+async def _follow(source: FileSource, take: Callable[[FileChange], None], stop: asyncio.Event) -> None:
     async for change in source.watch(stop):
-        if live.take(change):
-            try:
-                joins.update(live.mesh.proxies.values())
-            except (StateError, OSError) as error:
-                _log.error("cannot write join directories: %s", error)  # a person's disk, not our bug
+        take(change)
+
+
+def _taking(live: LiveMesh, joins: JoinDirectories) -> Callable[[FileChange], None]:
+    """Take a change. A state directory that cannot be written is retried with the next one."""
+
+    def take(change: FileChange) -> None:
+        changed = live.take(change)
+        try:
+            joins.follow(changed, live.mesh.proxies)
+        except (StateError, OSError) as error:
+            _log.error("cannot write join directories: %s", error)  # a person's disk, not our bug
+
+    return take
 
 
 async def _refresh(joins: JoinDirectories, live: LiveMesh) -> None:
     while True:
         await asyncio.sleep(REFRESH_SECONDS)
         try:
-            joins.update(live.mesh.proxies.values())
+            await joins.refresh(live.mesh.proxies)
         except (StateError, OSError) as error:
             _log.error("cannot refresh join tokens: %s", error)  # a person's disk, not our bug
 

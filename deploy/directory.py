@@ -5,28 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.configuration import Configuration, Translation
 from smi.diagnostics import Diagnostic
 from smi.files import FileSource
-from smi.index import MeshIndex
-from smi.model import MeshSnapshot
-from smi.resolve import resolve
+from smi.resolve.mesh import MeshModel
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The mesh model of a directory, and everything that is wrong there, sorted by place."""
+    """The mesh model of a directory, what it serves, and everything that is wrong there, sorted by place."""
 
-    mesh: MeshSnapshot
+    mesh: MeshModel
+    configuration: Configuration
     diagnostics: tuple[Diagnostic, ...]
 
 
 def read_directory(directory: Path) -> Reading:
-    """Read, decode and resolve everything below `directory`."""
-    source = FileSource(directory)
-    index = MeshIndex()
-    index.apply(source.load().events)
-    mesh = resolve(index.snapshot())
-    return Reading(mesh, sorted_diagnostics(source.diagnostics, mesh.diagnostics))
+    """Read, decode, resolve and translate everything below `directory`."""
+    source, mesh, configuration = FileSource(directory), MeshModel(), Configuration()
+    change = mesh.apply(source.load().events)
+    if change is not None:
+        configuration.take(Translation(mesh).follow(change))
+    return Reading(mesh, configuration, sorted_diagnostics(source.diagnostics, mesh.diagnostics()))
 
 
 def sorted_diagnostics(*groups: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:

@@ -17,7 +17,7 @@ from ca.state import CaState, StateError
 from ca.svid import X509Svid, renew_at
 from deploy.clock import now
 from deploy.configuration import encoded
-from smi.model import MeshSnapshot, WorkloadKey
+from smi.model import Mesh, WorkloadKey
 from xds.store import Store
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class _Held:
 class Identities:
     """Issues and renews; an ``xds.presence.Observer``."""
 
-    def __init__(self, state: CaState, store: Store, mesh: Callable[[], MeshSnapshot]) -> None:
+    def __init__(self, state: CaState, store: Store, mesh: Callable[[], Mesh]) -> None:
         self._state = state
         self._store = store
         self._mesh = mesh

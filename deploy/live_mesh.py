@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Iterable
 
-from deploy.configuration import EMPTY, Configuration, Translation, changes
+from deploy.configuration import Translation
 from deploy.directory import sorted_diagnostics
 from smi.diagnostics import Diagnostic, Severity
 from smi.files import FileChange
-from smi.index import MeshIndex, MeshObjects
-from smi.model import MeshSnapshot, WorkloadKey
-from smi.resolve import resolve
-from smi.resolve.codes import TRUST_DOMAIN_FIXED
+from smi.model import WorkloadKey
+from smi.resolve.mesh import MeshModel, ModelChange
 from xds.store import Store
 
 _log = logging.getLogger(__name__)
@@ -21,63 +18,54 @@ _LEVELS = {Severity.ERROR: logging.ERROR, Severity.WARNING: logging.WARNING, Sev
 
 
 class LiveMesh:
-    """The one writer of the index and of the store."""
+    """The one writer of the mesh model and of the store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._index = MeshIndex()
-        self._translation = Translation()
-        self._served: Configuration = EMPTY
-        self._trust_domain: str | None = None
-        self._fixed: tuple[Diagnostic, ...] = ()
-        self.mesh: MeshSnapshot = resolve(self._index.snapshot())
-        self.diagnostics: tuple[Diagnostic, ...] = ()
+        self.mesh = MeshModel()
+        self._translation = Translation(self.mesh)
+        self._started = False
+        self._of_source: tuple[Diagnostic, ...] = ()
 
-    def take(self, change: FileChange) -> bool:
-        """Take a change of the declared objects; whether it changed the mesh. Everything is done when this returns."""
-        changed = bool(self._index.apply(change.events)) or self._trust_domain is None
-        if changed:
-            objects, fixed = self._with_fixed_trust_domain(self._index.snapshot())
-            before, self.mesh, self._fixed = self.mesh, resolve(objects), fixed
-            self._serve(self._translation.configuration(self.mesh), _to_come_again(before, self.mesh))
-        self._tell(sorted_diagnostics(tuple(change.diagnostics), self.mesh.diagnostics, self._fixed))
-        return changed
+    def take(self, change: FileChange) -> frozenset[WorkloadKey]:
+        """Take a change of the declared objects. Everything is done when this returns.
 
-    def _serve(self, configuration: Configuration, changed: Iterable[WorkloadKey]) -> None:
-        old, self._served = self._served, configuration
-        ended = {*changed, *(old.views.keys() - configuration.views.keys())}
-        for key in ended:
-            self._store.set_view(str(key), None)
-        self._store.apply(changes(old, configuration))
-        for key, view in configuration.views.items():
-            if key in ended or old.views.get(key) != view:
+        Gives the proxies that are others now: new, changed, or gone.
+        """
+        moved = self.mesh.apply(change.events)
+        if not self._started:
+            self.mesh.fix_trust_domain()
+            self._started = True
+        if moved is not None:
+            self._serve(moved)
+        known, self._of_source = set(self._of_source), tuple(change.diagnostics)
+        _tell(each for each in self._of_source if each not in known)
+        _tell(self.mesh.appeared())
+        return frozenset(moved.proxies) if moved is not None else frozenset()
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Everything that is wrong now, sorted by place."""
+        return sorted_diagnostics(self._of_source, self.mesh.diagnostics())
+
+    def _serve(self, moved: ModelChange) -> None:
+        served = self._translation.follow(moved)
+        for key in moved.proxies:
+            if served.views[key] is None or self._must_come_again(key, moved):
+                self._store.set_view(str(key), None)
+        self._store.apply(served.scopes)
+        for key, view in served.views.items():
+            if view is not None:
                 self._store.set_view(str(key), view)
 
-    def _with_fixed_trust_domain(self, objects: MeshObjects) -> tuple[MeshObjects, tuple[Diagnostic, ...]]:
-        """Every identity and the root itself carry the trust domain: it stays what it was at the start."""
-        if self._trust_domain is None:
-            self._trust_domain = objects.config.trust_domain
-        if objects.config.trust_domain == self._trust_domain:
-            return objects, ()
-        message = f"trustDomain is {self._trust_domain} until the control plane is started anew"
-        found = TRUST_DOMAIN_FIXED.diagnostic(message, object=objects.config.ref, location=objects.config.meta.location)
-        config = dataclasses.replace(objects.config, trust_domain=self._trust_domain)
-        return dataclasses.replace(objects, config=config), (found,)
-
-    def _tell(self, diagnostics: tuple[Diagnostic, ...]) -> None:
-        """Log what is new, once."""
-        known = set(self.diagnostics)
-        self.diagnostics = diagnostics
-        for each in diagnostics:
-            if each not in known:
-                about = f"{each.object}: " if each.object else ""
-                _log.log(_LEVELS[each.severity], "%s %s %s%s", each.location or "-", each.code, about, each.message)
+    def _must_come_again(self, key: WorkloadKey, moved: ModelChange) -> bool:
+        """Whether a proxy's streams must end: what it proved or claimed to be is not what it is declared to be now."""
+        old, new = moved.proxies[key], self.mesh.proxies[key]
+        return old is not None and (new.identity, new.capture) != (old.identity, old.capture)
 
 
-def _to_come_again(before: MeshSnapshot, after: MeshSnapshot) -> list[WorkloadKey]:
-    """Proxies whose streams must end: what they proved or claimed to be is not what they are declared to be now."""
-    return [
-        key
-        for key, old in before.proxies.items()
-        if (new := after.proxies.get(key)) is not None and (new.identity, new.capture) != (old.identity, old.capture)
-    ]
+def _tell(diagnostics: Iterable[Diagnostic]) -> None:
+    """Log what is new, once."""
+    for each in diagnostics:
+        about = f"{each.object}: " if each.object else ""
+        _log.log(_LEVELS[each.severity], "%s %s %s%s", each.location or "-", each.code, about, each.message)

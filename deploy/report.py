@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from deploy.findings import as_json
 from smi.diagnostics import Diagnostic
-from smi.model import Access, Frontend, Grant, MeshSnapshot, Rule
+from smi.model import Access, Frontend, Grant, Mesh, Rule
 from smi.objects import HTTPMatch
 
 
-def mesh_report(mesh: MeshSnapshot, diagnostics: Iterable[Diagnostic]) -> dict[str, object]:
+def mesh_report(mesh: Mesh, diagnostics: Iterable[Diagnostic]) -> dict[str, object]:
     """Services with their rules and endpoints, workloads with who may use them, and what is wrong."""
     return {
         "trust_domain": str(mesh.settings.trust_domain),
@@ -37,7 +37,7 @@ def mesh_report(mesh: MeshSnapshot, diagnostics: Iterable[Diagnostic]) -> dict[s
     }
 
 
-def _service(mesh: MeshSnapshot, frontend: Frontend) -> dict[str, object]:
+def _service(mesh: Mesh, frontend: Frontend) -> dict[str, object]:
     address = mesh.addresses.get(frontend.key)
     return {
         "protocol": frontend.protocol.value,

@@ -6,8 +6,10 @@ a separate table of grants, keyed by workload class and target port. Nothing in 
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ca.identity import TrustDomain, WorkloadIdentity
 from smi.diagnostics import Diagnostic
@@ -15,8 +17,7 @@ from smi.objects import Allowance, CaptureMode, HTTPMatch, MtlsMode
 from smi.protocol import Protocol
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PortKey:
+class PortKey(NamedTuple):
     """Names a TCP port of a Service."""
 
     namespace: str
@@ -27,8 +28,7 @@ class PortKey:
         return f"{self.namespace}/{self.service}/{self.port}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class WorkloadKey:
+class WorkloadKey(NamedTuple):
     """Names a workload."""
 
     namespace: str
@@ -38,8 +38,7 @@ class WorkloadKey:
         return f"{self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """Where a service port is served. `in_mesh`: a sidecar is there, so the connection is mutual TLS."""
 
     address: str
@@ -210,6 +209,27 @@ class MeshSettings:
 
     trust_domain: TrustDomain
     egress: Allowance = Allowance.ALLOW
+
+
+class Mesh(typing.Protocol):
+    """A mesh model to look into, whether it goes on following changes or stands still."""
+
+    @property
+    def settings(self) -> MeshSettings: ...
+    @property
+    def certificate_lifetime(self) -> float: ...
+    @property
+    def backends(self) -> Mapping[PortKey, BackendPort]: ...
+    @property
+    def endpoints(self) -> Mapping[PortKey, EndpointSet]: ...
+    @property
+    def frontends(self) -> Mapping[PortKey, Frontend]: ...
+    @property
+    def addresses(self) -> Mapping[PortKey, VirtualAddress]: ...
+    @property
+    def classes(self) -> Mapping[str, WorkloadClass]: ...
+    @property
+    def proxies(self) -> Mapping[WorkloadKey, ProxyModel]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,17 @@ from smi.diagnostics import Location, ObjectRef
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meta:
-    """What every object has. `created` is RFC 3339 text or empty: it orders objects that claim the same thing."""
+    """What every object has. `created` is RFC 3339 text or empty: it orders objects that claim the same thing.
+
+    Where it is written is no part of the value: an object that moved in its file is the same.
+    """
 
     namespace: str
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
-    location: Location | None = None
+    location: Location | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

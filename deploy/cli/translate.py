@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from deploy.configuration import Translation
 from deploy.directory import read_directory
 from deploy.sidecar.cli import WorkloadName
 from smi.model import WorkloadKey
@@ -33,13 +32,14 @@ def translate(directory: Path, proxy: tuple[str, str]) -> None:
 
     Nothing is started and no state is read: secrets, which exist only in a running mesh, are shown as <redacted>.
     """
-    mesh = read_directory(directory).mesh
+    reading = read_directory(directory)
+    mesh = reading.mesh
     key = WorkloadKey(*proxy)
     if key not in mesh.proxies:
         known = ", ".join(str(each) for each in sorted(mesh.proxies)) or "none"
         raise click.ClickException(f"there is no workload {key} with a sidecar in {directory}; known: {known}")
     sections: dict[str, list[object]] = {section: [] for section in sorted(_SECTIONS.values())}
-    for made in Translation().configuration(mesh).of_proxy(key):
+    for made in reading.configuration.of_proxy(key):
         sections[_SECTIONS[made.type_url]].append(shown(made))
     sections["secrets"] = [
         {"name": name, "secret": "<redacted>"} for name in (names.IDENTITY_SECRET, names.TRUST_SECRET)

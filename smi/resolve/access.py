@@ -10,14 +10,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ca.identity import TrustDomain, WorkloadIdentity
-from smi.index import MeshObjects
+from ca.identity import WorkloadIdentity
 from smi.model import Access, Grant
 from smi.objects import AccessRule, HTTPMatch, TrafficTarget
 from smi.protocol import Protocol
 from smi.resolve import codes
+from smi.resolve.age import age_key
+from smi.resolve.declared import Declared
 from smi.resolve.findings import Findings
-from smi.resolve.services import age_key
+from smi.resolve.members import identity_of
 
 MOST_SEPARATORS = 6
 """Dashes and underscores in the name of a header that access depends on. Applications that take `x_role` for `x-role`
@@ -28,11 +29,12 @@ are protected by refusing each such spelling, and their number doubles with ever
 class ResolvedTarget:
     """A TrafficTarget with its routes looked up.
 
-    `http` None: it has no HTTPRouteGroup rules. `ports` None: it has no TCPRoute rules; `all_ports`: one of those
-    names no ports.
+    `age` orders targets. `http` None: it has no HTTPRouteGroup rules. `ports` None: it has no TCPRoute rules;
+    `all_ports`: one of those names no ports.
     """
 
     name: str
+    age: tuple[str, str, str]
     principals: tuple[WorkloadIdentity, ...]
     http: tuple[HTTPMatch, ...] | None
     ports: frozenset[int] | None
@@ -43,23 +45,19 @@ class ResolvedTarget:
         return self.ports is None or self.all_ports or bool(self.ports & numbers)
 
 
-def resolve_targets(
-    objects: MeshObjects, trust_domain: TrustDomain, findings: Findings
-) -> dict[tuple[str, str], list[ResolvedTarget]]:
-    """The targets in force for each destination (namespace, service account)."""
-    grouped: dict[tuple[str, str], list[ResolvedTarget]] = {}
-    for target in sorted(objects.traffic_targets.values(), key=age_key):
-        principals = tuple(sorted({WorkloadIdentity(trust_domain, s.namespace, s.name) for s in target.sources}))
-        http, ports, all_ports = _routes(target, objects, findings)
-        if principals and not (http is None and ports is None):
-            destination = (target.destination.namespace, target.destination.name)
-            name = f"{target.meta.namespace}/{target.meta.name}"
-            grouped.setdefault(destination, []).append(ResolvedTarget(name, principals, http, ports, all_ports))
-    return grouped
+def resolve_target(target: TrafficTarget, declared: Declared, findings: Findings) -> ResolvedTarget | None:
+    """A target that may grant something; None for one that cannot, whatever it is for."""
+    domain = declared.config.trust_domain
+    principals = tuple(sorted({identity_of(domain, source.namespace, source.name) for source in target.sources}))
+    http, ports, all_ports = _routes(target, declared, findings)
+    if not principals or (http is None and ports is None):
+        return None
+    name = f"{target.meta.namespace}/{target.meta.name}"
+    return ResolvedTarget(name, age_key(target), principals, http, ports, all_ports)
 
 
 def _routes(
-    target: TrafficTarget, objects: MeshObjects, findings: Findings
+    target: TrafficTarget, declared: Declared, findings: Findings
 ) -> tuple[tuple[HTTPMatch, ...] | None, frozenset[int] | None, bool]:
     """Look up the rules. A rule whose route is missing grants nothing, but still counts as a rule of its kind:
     HTTP requests must satisfy both kinds where both are named, so a missing one must never widen access.
@@ -69,9 +67,9 @@ def _routes(
     all_ports = False
     for rule in target.rules:
         if rule.kind == "HTTPRouteGroup":
-            http = (http or []) + _group_matches(target, rule, objects, findings)
+            http = (http or []) + _group_matches(target, rule, declared, findings)
         elif rule.kind == "TCPRoute":
-            route = objects.tcp_routes.get((target.meta.namespace, rule.name))
+            route = declared.tcp_routes.get((target.meta.namespace, rule.name))
             ports = ports or set()
             if route is None:
                 findings.add(codes.ROUTE_MISSING, f"rule names TCPRoute {rule.name}, which is not there", target)
@@ -91,10 +89,8 @@ def _tells_headers_apart(target: TrafficTarget, match: HTTPMatch, findings: Find
     return not names
 
 
-def _group_matches(
-    target: TrafficTarget, rule: AccessRule, objects: MeshObjects, findings: Findings
-) -> list[HTTPMatch]:
-    group = objects.http_route_groups.get((target.meta.namespace, rule.name))
+def _group_matches(target: TrafficTarget, rule: AccessRule, declared: Declared, findings: Findings) -> list[HTTPMatch]:
+    group = declared.http_route_groups.get((target.meta.namespace, rule.name))
     if group is None:
         findings.add(codes.ROUTE_MISSING, f"rule names HTTPRouteGroup {rule.name}, which is not there", target)
         return []

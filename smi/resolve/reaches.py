@@ -3,42 +3,59 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 
-from smi.index import MeshObjects
-from smi.model import LocalListener, PortKey, Reach
+from smi.model import LocalListener, PortKey
 from smi.objects import CaptureMode, Workload
 from smi.resolve import codes
+from smi.resolve.declared import LOOPBACK, Declared
 from smi.resolve.findings import Findings
-from smi.resolve.services import ServiceTable
+from smi.resolve.services import Shapes, protocol_at
 from smi.resolve.settings import declared_reach
 
-EVERYTHING = "reach/*"
 LARGE_SCOPE = 2000
 """Services in one scope above which a sidecar gets large: 143 MB were measured with 1,000, 448 MB with 5,000."""
 
-Closure = Callable[[Iterable[PortKey]], frozenset[PortKey]]
-"""Given frontends, every backend that they may lead to, themselves included."""
 
+@dataclass(frozen=True, slots=True)
+class ReachSpec:
+    """What a scope was declared to be. `places`: namespaces and `namespace/service`; none of them: everything.
 
-def resolve_reach(
-    workload: Workload, table: ServiceTable, objects: MeshObjects, closure: Closure, known: dict[str, Reach]
-) -> Reach:
-    """The scope of one workload. Explicit workloads reach their upstreams; others what is declared, or everything.
-
-    Scopes in `known` are not built again: thousands of workloads may share one of thousands of services.
+    `ports` is set in explicit mode: the upstreams.
     """
+
+    name: str
+    places: tuple[str, ...] = ()
+    ports: tuple[PortKey, ...] | None = None
+
+    @property
+    def transparent(self) -> bool:
+        return self.ports is None
+
+
+EVERYTHING = ReachSpec("reach/*")
+"""The scope where nothing is declared."""
+
+
+def reach_of(workload: Workload, declared: Declared) -> ReachSpec:
+    """The scope of one workload. Explicit workloads reach their upstreams; others what is declared, or everything."""
     if workload.capture is CaptureMode.EXPLICIT:
-        wanted = sorted({PortKey(u.namespace, u.service, u.port) for u in workload.upstreams})
-        name = "upstreams/" + _digest(wanted)
-        return known.get(name) or _reach(name, False, (key for key in wanted if key in table.ports), closure)
-    text, _ = declared_reach(objects, workload)
+        wanted = {PortKey(each.namespace, each.service, each.port) for each in workload.upstreams}
+        return _of_upstreams(tuple(sorted(wanted)))
+    text, _ = declared_reach(declared, workload)
+    return _of_places(text) if text else EVERYTHING
+
+
+@lru_cache(maxsize=4096)
+def _of_upstreams(wanted: tuple[PortKey, ...]) -> ReachSpec:
+    return ReachSpec("upstreams/" + _digest(wanted), ports=wanted)
+
+
+@lru_cache(maxsize=4096)
+def _of_places(text: str) -> ReachSpec:
     places = parse_reaches(text)
-    if not places:
-        return known.get(EVERYTHING) or _reach(EVERYTHING, True, table.ports, closure)
-    name = "reach/" + _digest(places)
-    frontends = (key for key in table.ports if key.namespace in places or f"{key.namespace}/{key.service}" in places)
-    return known.get(name) or _reach(name, True, frontends, closure)
+    return ReachSpec("reach/" + _digest(places), places) if places else EVERYTHING
 
 
 def parse_reaches(text: str) -> tuple[str, ...]:
@@ -46,51 +63,42 @@ def parse_reaches(text: str) -> tuple[str, ...]:
     return tuple(sorted({place.strip() for place in text.split(",")} - {""}))
 
 
-def known_places(objects: MeshObjects) -> frozenset[str]:
-    """What a `tulle.dev/reaches` annotation may name: namespaces that have Services, and those Services."""
-    namespaces = {namespace for namespace, _ in objects.services}
-    return frozenset(namespaces | {f"{namespace}/{name}" for namespace, name in objects.services})
-
-
-def check_places(workload: Workload, places: frozenset[str], objects: MeshObjects, findings: Findings) -> None:
-    """Report what a workload is declared to reach, and is not there."""
-    text, source = declared_reach(objects, workload)
-    if source is None or workload.capture is not CaptureMode.TRANSPARENT:
+def check_places(workload: Workload, declared: Declared, findings: Findings) -> None:
+    """Report what a transparent workload is declared to reach, and is not there."""
+    text, source = declared_reach(declared, workload)
+    if source is None:
         return
     for place in parse_reaches(text):
-        if place not in places:
+        namespace, slash, name = place.partition("/")
+        known = (namespace, name) in declared.services if slash else namespace in declared.services_by_namespace
+        if not known:
             findings.add(codes.REACH_UNKNOWN, f"tulle.dev/reaches names {place}, where no Service is", source)
 
 
-def check_size(workload: Workload, reach: Reach, objects: MeshObjects, findings: Findings) -> None:
-    """Report a scope that is too large for a small sidecar: once for each, however many workloads share it."""
-    if len({(key.namespace, key.service) for key in reach.frontends}) > LARGE_SCOPE:
-        _, source = declared_reach(objects, workload)
+def check_size(workload: Workload, services: int, declared: Declared, findings: Findings) -> None:
+    """Report a scope of so many Services, which `workload` and perhaps others have, if its sidecars will be large."""
+    if services > LARGE_SCOPE:
+        _, source = declared_reach(declared, workload)
         message = f"its sidecar, and each of equal scope, is sent more than {LARGE_SCOPE} Services; narrow it"
         findings.add(codes.REACH_LARGE, message, source or workload)
 
 
 def local_listeners(
-    workload: Workload, table: ServiceTable, objects: MeshObjects, findings: Findings
+    workload: Workload, shapes: Shapes, declared: Declared, findings: Findings
 ) -> tuple[LocalListener, ...]:
     """Explicit mode: one listener for each upstream that exists."""
     listeners = []
     for upstream in workload.upstreams:
         key = PortKey(upstream.namespace, upstream.service, upstream.port)
-        resolved = table.ports.get(key)
-        if resolved is not None:
-            listeners.append(LocalListener("127.0.0.1", upstream.local_port, key, resolved.protocol))
+        protocol = protocol_at(key, shapes)
+        if protocol is not None:
+            listeners.append(LocalListener(LOOPBACK, upstream.local_port, key, protocol))
             continue
-        known = (upstream.namespace, upstream.service) in objects.services
+        known = (upstream.namespace, upstream.service) in declared.services
         reason = f"has no TCP port {upstream.port}" if known else "is not a Service"
         findings.add(codes.UPSTREAM_MISSING, f"upstream {upstream.namespace}/{upstream.service} {reason}", workload)
     return tuple(listeners)
 
 
-def _reach(name: str, transparent: bool, frontends: Iterable[PortKey], closure: Closure) -> Reach:
-    chosen = frozenset(frontends)
-    return Reach(name, transparent, chosen, closure(chosen))
-
-
-def _digest(parts: Iterable[object]) -> str:
+def _digest(parts: tuple[object, ...]) -> str:
     return hashlib.sha256(repr([str(part) for part in parts]).encode()).hexdigest()[:12]

@@ -9,9 +9,9 @@ import enum
 from collections.abc import Mapping
 from typing import TypeVar
 
-from smi.index import MeshObjects
 from smi.objects import MeshObject, MtlsMode, TrafficPolicy, Workload
 from smi.resolve import codes
+from smi.resolve.declared import Declared
 from smi.resolve.findings import Findings
 
 POLICY_ANNOTATION = "tulle.dev/traffic-policy"
@@ -21,19 +21,19 @@ REACHES_ANNOTATION = "tulle.dev/reaches"
 E = TypeVar("E", bound=enum.StrEnum)
 
 
-def traffic_policy(objects: MeshObjects, workload: Workload, findings: Findings) -> TrafficPolicy:
+def traffic_policy(declared: Declared, workload: Workload, findings: Findings) -> TrafficPolicy:
     """The policy of what `workload` serves."""
-    return _effective(objects, workload, POLICY_ANNOTATION, objects.config.traffic_policy, findings)
+    return _effective(declared, workload, POLICY_ANNOTATION, declared.config.traffic_policy, findings)
 
 
-def mtls_mode(objects: MeshObjects, workload: Workload, findings: Findings) -> MtlsMode:
+def mtls_mode(declared: Declared, workload: Workload, findings: Findings) -> MtlsMode:
     """Whether `workload` accepts plaintext."""
-    return _effective(objects, workload, MTLS_ANNOTATION, objects.config.mtls, findings)
+    return _effective(declared, workload, MTLS_ANNOTATION, declared.config.mtls, findings)
 
 
-def declared_reach(objects: MeshObjects, workload: Workload) -> tuple[str, MeshObject | None]:
+def declared_reach(declared: Declared, workload: Workload) -> tuple[str, MeshObject | None]:
     """The `tulle.dev/reaches` annotation in force and the object that has it; empty and None without one."""
-    for source in _sources(objects, workload):
+    for source in _sources(declared, workload):
         if REACHES_ANNOTATION in source.meta.annotations:
             return source.meta.annotations[REACHES_ANNOTATION], source
     return "", None
@@ -44,13 +44,13 @@ def overrides(annotations: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((name, annotations[name]) for name in (POLICY_ANNOTATION, MTLS_ANNOTATION) if name in annotations)
 
 
-def _sources(objects: MeshObjects, workload: Workload) -> tuple[MeshObject, ...]:
-    namespace = objects.namespaces.get(workload.meta.namespace)
+def _sources(declared: Declared, workload: Workload) -> tuple[MeshObject, ...]:
+    namespace = declared.namespaces.get(workload.meta.namespace)
     return (workload, namespace) if namespace else (workload,)
 
 
-def _effective(objects: MeshObjects, workload: Workload, annotation: str, default: E, findings: Findings) -> E:
-    for source in _sources(objects, workload):
+def _effective(declared: Declared, workload: Workload, annotation: str, default: E, findings: Findings) -> E:
+    for source in _sources(declared, workload):
         value = source.meta.annotations.get(annotation)
         if value is None:
             continue

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from google.protobuf import json_format
 
-from deploy.configuration import Configuration, Translation
+from deploy.configuration import Configuration
 from deploy.directory import Reading, read_directory
 from smi.model import WorkloadKey
 from tests.unit.translators.conftest import message
@@ -49,7 +49,7 @@ class Scenario:
 
 def load(name: str) -> Scenario:
     reading = read_directory(FOLDER / name / "input")
-    return Scenario(name, reading, Translation().configuration(reading.mesh))
+    return Scenario(name, reading, reading.configuration)
 
 
 def rendered(scenario: Scenario) -> dict[str, str]:

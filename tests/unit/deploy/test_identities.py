@@ -68,19 +68,19 @@ async def test_certificates_are_renewed_while_the_proxy_is_connected(scene: Scen
 def test_join_directories_follow_the_workloads(scene: Scene, state: CaState, tmp_path: Path) -> None:
     joins = JoinDirectories(tmp_path, state)
     scene.declare(workload("web"), workload("plain", sidecar=False))
-    joins.update(scene.live.mesh.proxies.values())
+    joins.update(scene.live.mesh.proxies)
     web = tmp_path / "join" / "shop" / "web"
     assert stat.S_IMODE(web.stat().st_mode) == 0o700
     assert {path.name for path in web.iterdir()} == {"token", "bundle.pem"}
     assert not (tmp_path / "join" / "shop" / "plain").exists()
     token = (web / "token").read_text()
-    joins.update(scene.live.mesh.proxies.values())
+    joins.update(scene.live.mesh.proxies)
     assert (web / "token").read_text() == token, "a fresh token is kept"
     scene.declare(workload("web", service_account="other"))
-    joins.update(scene.live.mesh.proxies.values())
+    joins.update(scene.live.mesh.proxies)
     assert (web / "token").read_text() != token, "another identity needs another token"
     scene.withdraw(workload("web"))
-    joins.update(scene.live.mesh.proxies.values())
+    joins.update(scene.live.mesh.proxies)
     assert not web.exists()
 
 

@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.descriptor_pool import Default
 from google.protobuf.message import Message
 
-from deploy.configuration import Configuration, Translation
+from deploy.configuration import Configuration
 from protos.envoy.config.cluster.v3_pb2 import Cluster
 from protos.envoy.config.core.v3_pb2 import TypedExtensionConfig
 from protos.envoy.config.endpoint.v3_pb2 import ClusterLoadAssignment
@@ -22,6 +22,7 @@ from protos.envoy.extensions.filters.network.http_connection_manager.v3_pb2 impo
 from protos.envoy.extensions.transport_sockets.tls.v3_pb2 import Secret
 from smi.model import MeshSnapshot, WorkloadKey
 from tests.unit.resolve.conftest import NS
+from tests.unit.translators.scratch import configuration
 from xds.resource import Resource, TypeUrl
 
 MESSAGES: dict[TypeUrl, type[Message]] = {
@@ -65,11 +66,11 @@ class Sent:
 
 
 def sent(mesh: MeshSnapshot, workload: str, namespace: str = NS) -> Sent:
-    return decoded(Translation().configuration(mesh), WorkloadKey(namespace, workload))
+    return decoded(configuration(mesh), WorkloadKey(namespace, workload))
 
 
-def decoded(configuration: Configuration, proxy: WorkloadKey) -> Sent:
-    return Sent({(each.type_url, each.name): message(each) for each in configuration.of_proxy(proxy)})
+def decoded(served: Configuration, proxy: WorkloadKey) -> Sent:
+    return Sent({(each.type_url, each.name): message(each) for each in served.of_proxy(proxy)})
 
 
 def message(resource: Resource) -> Message:

@@ -1,0 +1,123 @@
+"""Workloads as members of the mesh: with an identity, a class, and those ports that no older workload has.
+
+Workloads in explicit mode share their host's addresses, and two Envoys that listen on one port do not fail: the kernel
+gives each a part of the connections, and clients would reach now the one workload, now the other. So the mesh itself
+decides whose the port is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ca.identity import IdentityError, TrustDomain, WorkloadIdentity
+from smi.index import Key
+from smi.objects import CaptureMode, Workload
+from smi.resolve import codes
+from smi.resolve.age import age_key
+from smi.resolve.declared import LABELS_OF_ONE_POD, LOOPBACK, Declared, ports_wanted
+from smi.resolve.findings import Findings
+from smi.resolve.settings import overrides
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A workload that can be sent to. Without a sidecar it has neither identity nor class."""
+
+    workload: Workload
+    identity: WorkloadIdentity | None = None
+    class_name: str = ""
+
+
+@lru_cache(maxsize=1 << 16)
+def identity_of(trust_domain: str, namespace: str, service_account: str) -> WorkloadIdentity:
+    """The identity of a service account. Raises IdentityError for names that no SPIFFE ID can hold."""
+    return WorkloadIdentity(TrustDomain(trust_domain), namespace, service_account)
+
+
+def resolve_member(workload: Workload, declared: Declared, findings: Findings) -> Member | None:
+    """A workload as a member; None if it has a sidecar and can have no identity: nothing may lead to it."""
+    if not workload.sidecar:
+        return Member(workload)
+    try:
+        identity = identity_of(declared.config.trust_domain, workload.meta.namespace, workload.service_account)
+    except IdentityError as error:
+        findings.add(codes.IDENTITY_INVALID, str(error), workload)
+        return None
+    if workload.capture is CaptureMode.EXPLICIT:
+        workload = _without_taken_ports(workload, declared, findings)
+    return Member(workload, identity, class_name(workload, declared))
+
+
+def class_name(workload: Workload, declared: Declared) -> str:
+    """A name made only of what the workload itself is: it outlives changes of Services, policies, and settings, so
+    that listeners are changed in place and never renamed. Labels count, since they decide which Services select it;
+    those that tell pods apart would make a class of every pod, and count only where a Service selects on them.
+    """
+    labels = tuple(
+        sorted(
+            item
+            for item in workload.meta.labels.items()
+            if item[0] not in LABELS_OF_ONE_POD or item[0] in declared.services_by_pod_label
+        )
+    )
+    explicit = workload.capture is CaptureMode.EXPLICIT
+    ports = tuple((port.name, port.port, port.app_port) for port in workload.ports)
+    digest = _digest(
+        (
+            workload.capture.value,
+            workload.address if explicit else "",
+            ports if len(ports) < 2 else tuple(sorted(ports, key=_by_number)),
+            labels,
+            overrides(workload.meta.annotations),
+        )
+    )
+    return f"{workload.meta.namespace}/{workload.service_account}/{digest}"
+
+
+def _by_number(port: tuple[str, int, int | None]) -> tuple[str, int, int]:
+    return (port[0], port[1], port[2] or 0)
+
+
+@lru_cache(maxsize=4096)
+def _digest(parts: tuple[object, ...]) -> str:
+    shown = [list(part) if isinstance(part, tuple) else part for part in parts[:-1]]
+    return hashlib.sha256(repr((*shown, parts[-1])).encode()).hexdigest()[:8]
+
+
+def _without_taken_ports(workload: Workload, declared: Declared, findings: Findings) -> Workload:
+    """`workload` with only those ports and upstreams whose address no older workload of its host has."""
+    refused = set()
+    for place in ports_wanted(workload):
+        holder = _holder(place, declared) or workload
+        if holder.ref != workload.ref and place not in refused:
+            refused.add(place)
+            message = f"{place[1]}:{place[2]} already belongs to {holder.ref}, which keeps it"
+            findings.add(codes.ADDRESS_CONFLICT, message, workload)
+    if not refused:
+        return workload
+    host = workload.address
+    return dataclasses.replace(
+        workload,
+        ports=tuple(port for port in workload.ports if (host, host, port.port) not in refused),
+        upstreams=tuple(each for each in workload.upstreams if (host, LOOPBACK, each.local_port) not in refused),
+    )
+
+
+def _holder(place: tuple[str, str, int], declared: Declared) -> Workload | None:
+    wanting = (declared.workloads.get(key) for key in declared.workloads_by_port.of(place))
+    return min((each for each in wanting if each is not None and _can_join(each, declared)), key=age_key, default=None)
+
+
+def _can_join(workload: Workload, declared: Declared) -> bool:
+    try:
+        identity_of(declared.config.trust_domain, workload.meta.namespace, workload.service_account)
+    except IdentityError:
+        return False
+    return True
+
+
+def key_of(workload: Workload) -> Key:
+    return (workload.meta.namespace, workload.meta.name)
