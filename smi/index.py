@@ -29,6 +29,7 @@ DEFAULT_CONFIG = MeshConfig(meta=Meta(namespace="", name="default"))
 """What holds while no MeshConfig is declared."""
 
 _CLUSTERED = (Namespace, MeshConfig)
+_WITHOUT_NAMESPACE = frozenset(kind.__name__ for kind in _CLUSTERED)
 _NAMESPACED = (ServiceAccount, Service, Workload, TrafficSplit, TrafficTarget, HTTPRouteGroup, TCPRoute)
 
 
@@ -114,7 +115,7 @@ class MeshIndex:
 
     def get(self, ref: ObjectRef) -> MeshObject | None:
         """The object named by `ref`, or None. Raises KeyError for a kind that no index holds."""
-        found: MeshObject | None = self._tables[ref.kind].get(_key(ref.kind, ref.namespace, ref.name))
+        found: MeshObject | None = self._tables[ref.kind].get(_key(ref))
         return found
 
     def apply(self, events: Iterable[ObjectEvent]) -> list[ObjectChange]:
@@ -128,19 +129,19 @@ class MeshIndex:
             if isinstance(event, Upsert):
                 value = event.object
                 kind, meta = type(value).__name__, value.meta
-                key = _key(kind, meta.namespace, meta.name)
                 table = self._tables[kind]
+                key = meta.name if kind in _WITHOUT_NAMESPACE else (meta.namespace, meta.name)
                 before.setdefault((kind, key), table.get(key))
                 table[key] = value
             else:
-                kind, namespace, name = event.ref.kind, event.ref.namespace, event.ref.name
-                key = _key(kind, namespace, name)
+                kind, key = event.ref.kind, _key(event.ref)
                 before.setdefault((kind, key), self._tables[kind].pop(key, None))
-        return [
-            ObjectChange(kind, key, old, new)
-            for (kind, key), old in before.items()
-            if (new := self._tables[kind].get(key)) != old
-        ]
+        changes = []
+        for (kind, key), old in before.items():
+            new = self._tables[kind].get(key)
+            if new is not old and (new is None or old is None or new != old):
+                changes.append(ObjectChange(kind, key, old, new))
+        return changes
 
     def snapshot(self) -> MeshObjects:
         """The present content, frozen, and sorted: equal content is iterated equally, whatever the history was."""
@@ -157,8 +158,8 @@ class MeshIndex:
         )
 
 
-def _key(kind: str, namespace: str, name: str) -> Any:
-    return name if kind in {"Namespace", "MeshConfig"} else (namespace, name)
+def _key(ref: ObjectRef) -> Any:
+    return ref.name if ref.kind in _WITHOUT_NAMESPACE else (ref.namespace, ref.name)
 
 
 def _frozen(table: Mapping[Any, Any]) -> Mapping[Any, Any]:

@@ -19,8 +19,6 @@ V = TypeVar("V")
 Follower = Callable[[Any, Any, Any], None]
 """Told of each change of a table: (key, value before, value now); None is absence."""
 
-_NOTHING_READ: tuple[Any, ...] = ()
-
 
 class Graph:
     """The tables in their order, and what was found while their cells were computed."""
@@ -157,7 +155,7 @@ class Derived(Source[K, V]):
             graph.reads = reads
             new = self._compute(key, found)
             graph.reads = None
-            self._remember(key, tuple(reads))
+            self._remember(key, reads)
             if found or key in self._troubled:
                 self._report(key, found)
             old = cells.get(key)
@@ -182,23 +180,22 @@ class Derived(Source[K, V]):
         else:
             self._troubled.discard(key)
 
-    def _remember(self, key: K, reads: tuple[Any, ...]) -> None:
-        known = self._reads.get(key, _NOTHING_READ)
-        if reads == known:
+    def _remember(self, key: K, reads: list[Any]) -> None:
+        """Let what a cell has just read know of it, and forget what it read before. Both are table, key, table, ..."""
+        known = self._reads.get(key)
+        now = tuple(reads)
+        if now == known or not (now or known):
             return
         cell = (self, key)
-        for table, read in _pairs(known):
-            table.unregister(read, cell)
-        for table, read in _pairs(reads):
-            table.register(read, cell)
-        if reads:
-            self._reads[key] = reads
+        if known is not None:
+            for at in range(0, len(known), 2):
+                known[at].unregister(known[at + 1], cell)
+        for at in range(0, len(now), 2):
+            now[at].register(now[at + 1], cell)
+        if now:
+            self._reads[key] = now
         else:
             del self._reads[key]
-
-
-def _pairs(flat: tuple[Any, ...]) -> Iterator[tuple[Source[Any, Any], Any]]:
-    return zip(flat[::2], flat[1::2], strict=True)
 
 
 class CellFindings:

@@ -13,22 +13,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ca.identity import IdentityError, TrustDomain, WorkloadIdentity
-from smi.index import Key
 from smi.objects import CaptureMode, Workload
 from smi.resolve import codes
 from smi.resolve.age import age_key
 from smi.resolve.declared import LABELS_OF_ONE_POD, LOOPBACK, Declared, ports_wanted
 from smi.resolve.findings import Findings
+from smi.resolve.reaches import ReachSpec, reach_of
 from smi.resolve.settings import overrides
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A workload that can be sent to. Without a sidecar it has neither identity nor class."""
+    """A workload that can be sent to. Without a sidecar it has no identity, no class, and no scope."""
 
     workload: Workload
     identity: WorkloadIdentity | None = None
     class_name: str = ""
+    reach: ReachSpec | None = None
 
 
 @lru_cache(maxsize=1 << 16)
@@ -48,7 +49,7 @@ def resolve_member(workload: Workload, declared: Declared, findings: Findings) -
         return None
     if workload.capture is CaptureMode.EXPLICIT:
         workload = _without_taken_ports(workload, declared, findings)
-    return Member(workload, identity, class_name(workload, declared))
+    return Member(workload, identity, class_name(workload, declared), reach_of(workload, declared))
 
 
 def class_name(workload: Workload, declared: Declared) -> str:
@@ -56,25 +57,22 @@ def class_name(workload: Workload, declared: Declared) -> str:
     that listeners are changed in place and never renamed. Labels count, since they decide which Services select it;
     those that tell pods apart would make a class of every pod, and count only where a Service selects on them.
     """
-    labels = tuple(
-        sorted(
-            item
-            for item in workload.meta.labels.items()
-            if item[0] not in LABELS_OF_ONE_POD or item[0] in declared.services_by_pod_label
-        )
-    )
+    meta, labels = workload.meta, workload.meta.labels
+    if not LABELS_OF_ONE_POD.isdisjoint(labels):
+        selected = declared.services_by_pod_label
+        labels = {name: labels[name] for name in labels if name not in LABELS_OF_ONE_POD or name in selected}
+    ports = tuple([(port.name, port.port, port.app_port) for port in workload.ports])
     explicit = workload.capture is CaptureMode.EXPLICIT
-    ports = tuple((port.name, port.port, port.app_port) for port in workload.ports)
     digest = _digest(
         (
             workload.capture.value,
             workload.address if explicit else "",
-            ports if len(ports) < 2 else tuple(sorted(ports, key=_by_number)),
-            labels,
-            overrides(workload.meta.annotations),
+            ports if len(ports) == 1 else tuple(sorted(ports, key=_by_number)),
+            tuple(sorted(labels.items())),
+            overrides(meta.annotations) if meta.annotations else (),
         )
     )
-    return f"{workload.meta.namespace}/{workload.service_account}/{digest}"
+    return f"{meta.namespace}/{workload.service_account}/{digest}"
 
 
 def _by_number(port: tuple[str, int, int | None]) -> tuple[str, int, int]:
@@ -117,7 +115,3 @@ def _can_join(workload: Workload, declared: Declared) -> bool:
     except IdentityError:
         return False
     return True
-
-
-def key_of(workload: Workload) -> Key:
-    return (workload.meta.namespace, workload.meta.name)

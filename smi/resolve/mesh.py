@@ -14,6 +14,7 @@ from smi.model import (
     EndpointSet,
     Frontend,
     HeadlessEndpoint,
+    LocalListener,
     MeshSettings,
     MeshSnapshot,
     PortKey,
@@ -22,7 +23,8 @@ from smi.model import (
     WorkloadClass,
     WorkloadKey,
 )
-from smi.objects import CaptureMode, MeshConfig, TrafficSplit
+from smi.objects import MeshConfig, TrafficSplit
+from smi.protocol import Protocol
 from smi.resolve import codes
 from smi.resolve.access import ResolvedTarget, resolve_target
 from smi.resolve.age import age_key
@@ -31,7 +33,7 @@ from smi.resolve.classes import resolve_class
 from smi.resolve.declared import Declared
 from smi.resolve.findings import Findings
 from smi.resolve.members import Member, resolve_member
-from smi.resolve.reaches import ReachSpec, check_places, check_size, local_listeners, reach_of
+from smi.resolve.reaches import ReachSpec, check_places, check_size, local_listeners
 from smi.resolve.scopes import Least, Scopes, ScopeShift
 from smi.resolve.services import (
     ResolvedPort,
@@ -41,6 +43,7 @@ from smi.resolve.services import (
     endpoints_of,
     headless_addresses,
     headless_endpoints,
+    protocol_at,
     resolve_service,
     shape_of,
     virtual_address,
@@ -102,13 +105,11 @@ class MeshModel:
         self._representative: Source[str, Key] = Source(graph, self._representatives)
         self._classes: Derived[str, WorkloadClass] = Derived(graph, self._class, output=True)
         self._representative.follow(self._classes.touch)
-        self._reaches: Derived[WorkloadKey, ReachSpec] = Derived(graph, self._reach)
         self._proxies: Derived[WorkloadKey, ProxyModel] = Derived(graph, self._proxy, output=True)
         self._members.follow(self._member_changed)
         self._scopes = Scopes(self._leads.values)
         self._scopemates: dict[str, Least[WorkloadKey]] = {}
         self._regrouped: dict[str, None] = {}
-        self._reaches.follow(self._reach_changed)
 
         self.backends: Mapping[PortKey, BackendPort] = self._backends.values
         self.endpoints: Mapping[PortKey, EndpointSet] = self._endpoints.values
@@ -297,19 +298,20 @@ class MeshModel:
         targets = sorted((each for each in found if each is not None), key=lambda each: each.age)
         return resolve_class(name, workload, member.identity, targets, self._declared, findings)
 
-    def _reach(self, key: WorkloadKey, _: Findings) -> ReachSpec | None:
-        member = self._members.values.get(key)
-        return None if member is None or member.identity is None else reach_of(member.workload, self._declared)
-
     def _proxy(self, key: WorkloadKey, findings: Findings) -> ProxyModel | None:
-        member, spec = self._members.values.get(key), self._reaches.values.get(key)
-        if member is None or member.identity is None or spec is None:
+        member = self._members.values.get(key)
+        if member is None or member.identity is None or member.reach is None:
             return None
         workload = member.workload
-        if workload.capture is CaptureMode.TRANSPARENT:
+        local: tuple[LocalListener, ...] = ()
+        if member.reach.places:
             check_places(workload, self._declared, findings)
-        local = local_listeners(workload, self._shapes, self._declared, findings)
-        return ProxyModel(key, member.identity, member.class_name, workload.capture, spec.name, local)
+        if workload.upstreams:
+            local = local_listeners(workload, self._protocol_at, self._declared, findings)
+        return ProxyModel(key, member.identity, member.class_name, workload.capture, member.reach.name, local)
+
+    def _protocol_at(self, key: PortKey) -> Protocol | None:
+        return protocol_at(key, self._shapes)
 
     # -- what follows what, beyond equal keys
 
@@ -337,8 +339,8 @@ class MeshModel:
 
     def _member_changed(self, key: Key, old: Member | None, new: Member | None) -> None:
         proxy = WorkloadKey(*key)
-        self._reaches.touch(proxy)
         self._proxies.touch(proxy)
+        self._reach_changed(proxy, old.reach if old else None, new.reach if new else None)
         before, now = (old.class_name if old else ""), (new.class_name if new else "")
         if before != now:
             if before:
@@ -360,7 +362,8 @@ class MeshModel:
             self._representative.changed(name, old, new)
 
     def _reach_changed(self, key: WorkloadKey, old: ReachSpec | None, new: ReachSpec | None) -> None:
-        self._proxies.touch(key)
+        if old == new:
+            return
         if new is not None:
             self._scopes.hold(new)
             self._scopemates.setdefault(new.name, Least()).add(key)

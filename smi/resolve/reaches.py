@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from smi.model import LocalListener, PortKey
 from smi.objects import CaptureMode, Workload
+from smi.protocol import Protocol
 from smi.resolve import codes
 from smi.resolve.declared import LOOPBACK, Declared
 from smi.resolve.findings import Findings
-from smi.resolve.services import Shapes, protocol_at
 from smi.resolve.settings import declared_reach
 
 LARGE_SCOPE = 2000
@@ -84,13 +85,13 @@ def check_size(workload: Workload, services: int, declared: Declared, findings: 
 
 
 def local_listeners(
-    workload: Workload, shapes: Shapes, declared: Declared, findings: Findings
+    workload: Workload, protocol_at: Callable[[PortKey], Protocol | None], declared: Declared, findings: Findings
 ) -> tuple[LocalListener, ...]:
-    """Explicit mode: one listener for each upstream that exists."""
+    """Explicit mode: one listener for each upstream that exists, as `protocol_at` knows."""
     listeners = []
     for upstream in workload.upstreams:
         key = PortKey(upstream.namespace, upstream.service, upstream.port)
-        protocol = protocol_at(key, shapes)
+        protocol = protocol_at(key)
         if protocol is not None:
             listeners.append(LocalListener(LOOPBACK, upstream.local_port, key, protocol))
             continue
