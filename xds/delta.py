@@ -26,7 +26,7 @@ class DeltaStream(Stream):
     def _frame(self, sub: SubStream, batch: Batch, nonce: str) -> list[bytes]:
         parts = [framing.delta_envelope(sub.type_url, nonce, self._identifier)]
         if batch.listing is not None:
-            parts.append(batch.listing.delta)
+            parts += (part.delta for part in batch.listing.parts)
         else:
             for resource in batch.resources:
                 parts += (resource.delta_header, resource.body)

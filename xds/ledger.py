@@ -62,7 +62,7 @@ class Batch:
     changes arrived; None when the client asked for it all.
     """
 
-    resources: Sequence[Resource] = ()
+    resources: Sequence[Resource] | Listing = ()
     bases: dict[str, Resource] = field(default_factory=dict)
     removed: Sequence[str] = ()
     listing: Listing | None = None

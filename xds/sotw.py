@@ -31,7 +31,7 @@ class SotwStream(Stream):
             state = sub.full_state()
             return [
                 framing.sotw_envelope(sub.type_url, nonce, state.version, self._identifier),
-                state.sotw,
+                *(part.sotw for part in state.parts),
             ]
         if not batch.resources:
             return []

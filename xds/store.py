@@ -1,8 +1,8 @@
 """All resources, and who may see which: the one mutable thing between what feeds ``xds`` and the streams.
 
 In: atomic changes of scopes, views and own resources of proxies, from one event loop. Out: to exactly the streams
-concerned, the changes of what they see. Nothing here walks all proxies or all resources: a change costs the views
-that include its scope, times the proxies of those views.
+concerned, the changes of what they see. Nothing here walks all proxies or all resources: a change costs the proxies
+that see its scope and have a stream. Of a proxy without one, only its view is remembered.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from xds.resource import Resource
 from xds.view import Change, Holders, Listing, Scope, SharedView, View
@@ -37,28 +38,38 @@ class Sink(Protocol):
         """The proxy has no view any more."""
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class ProxyRecord:
-    """What the store knows of one proxy: its view, its own resources, its streams. It is a stream's ``World``."""
+    """What one proxy sees, always current. It is a stream's ``World``.
+
+    ``shared`` is set while the proxy has a stream; a view that nobody listens to is looked up scope by scope.
+    """
 
     proxy: str
-    view: SharedView | None = None
-    own: dict[str, dict[str, Resource]] = field(default_factory=dict)
+    peek: Callable[[View], SharedView]
+    view: View | None
+    own: dict[str, dict[str, Resource]]
     sinks: list[Sink] = field(default_factory=list)
+    shared: SharedView | None = None
+
+    def _sees(self) -> SharedView | None:
+        return self.shared if self.shared is not None or self.view is None else self.peek(self.view)
 
     def lookup(self, type_url: str, name: str) -> Resource | None:
         """The resource this proxy sees under a name; its own before those of its view."""
         if type_url in self.own and (found := self.own[type_url].get(name)) is not None:
             return found
-        return self.view.lookup(type_url, name) if self.view is not None else None
+        view = self.shared or self._sees()
+        return None if view is None else view.lookup(type_url, name)
 
     def listing(self, type_url: str) -> Listing:
         """All resources of a type that this proxy sees."""
         own = self.own.get(type_url)
-        shared = self.view.listing(type_url) if self.view is not None else Listing(())
+        view = self._sees()
+        listing = Listing(()) if view is None else view.listing(type_url)
         if not own:
-            return shared
-        return Listing([*own.values(), *(each for each in shared.resources if each.name not in own)])
+            return listing
+        return Listing.of([*own.values(), *(each for each in listing if each.name not in own)])
 
     def offer(self, changes: Sequence[Change]) -> None:
         if changes:
@@ -72,8 +83,11 @@ class Store:
     def __init__(self) -> None:
         self._scopes: dict[str, Scope] = {}
         self._holders: Holders = {}
-        self._views: dict[View, SharedView] = {}
-        self._proxies: dict[str, ProxyRecord] = {}
+        self._views: dict[str, View] = {}
+        self._own: dict[str, dict[str, dict[str, Resource]]] = {}
+        self._records: WeakValueDictionary[str, ProxyRecord] = WeakValueDictionary()
+        self._connected: dict[str, ProxyRecord] = {}
+        self._shared: dict[View, SharedView] = {}
         self._ready = False
 
     @property
@@ -149,89 +163,109 @@ class Store:
     # -- views
 
     def set_view(self, proxy: str, view: View | None) -> None:
-        """Set, change or (None) remove what a proxy may see. Removing it ends the proxy's streams."""
-        record = self.record(proxy)
-        old, new = record.view, None if view is None else self._shared(view)
-        if old is new:
-            self._forget_if_unused(record)
-            return
-        changed: list[Change] = []
-        if new is not None:
-            seen = {key: record.lookup(*key) for key in _keys_that_differ(old, new)} if record.sinks else {}
-            record.view = new
-            changed = _differences(seen, record.lookup)
-            new.proxies.add(record)
+        """Set, change or (None) remove what a proxy may see. Removing it ends the proxy's streams.
+
+        Of a proxy without a stream only the view is kept, so this costs next to nothing.
+        """
+        if view is None:
+            self._views.pop(proxy, None)
         else:
-            record.view = None
+            self._views[proxy] = view
+        record = self._records.get(proxy)
+        if record is None:
+            return
+        record.view = view
+        if view is None:
+            self._share(record, None)
             for sink in tuple(record.sinks):
                 sink.revoke(f"proxy {proxy} is no longer known")
-        if old is not None:
+        elif record.sinks:
+            old, new = record.shared, self._shared_view(view)
+            if old is not new:
+                seen = {key: record.lookup(*key) for key in _keys_that_differ(old, new)}
+                self._share(record, new)
+                record.offer(_differences(seen, record.lookup))
+
+    def _share(self, record: ProxyRecord, new: SharedView | None) -> None:
+        """Let a connected proxy follow another view, or (None) none any more."""
+        old, record.shared = record.shared, new
+        if new is not None:
+            new.proxies.add(record)
+        if old is not None and old is not new:
             old.proxies.discard(record)
             self._release(old)
-        record.offer(changed)
-        self._forget_if_unused(record)
 
-    def _shared(self, view: View) -> SharedView:
+    def _shared_view(self, view: View) -> SharedView:
+        """The one object of all connected proxies with this view."""
         view = View(tuple(dict.fromkeys(view.scopes)))
-        shared = self._views.get(view)
+        shared = self._shared.get(view)
         if shared is None:
-            shared = self._views[view] = SharedView(tuple(map(self._scope, view.scopes)), self._holders)
+            shared = self._shared[view] = SharedView(tuple(map(self._scope, view.scopes)), self._holders)
             for scope in shared.scopes:
                 scope.views.add(shared)
         return shared
 
+    def _peek(self, view: View) -> SharedView:
+        """What a view shows now, to be looked at and thrown away."""
+        found = (self._scopes.get(name) for name in dict.fromkeys(view.scopes))
+        return SharedView(tuple(scope for scope in found if scope is not None), self._holders)
+
     def _release(self, shared: SharedView) -> None:
         if shared.proxies:
             return
-        self._views.pop(View(tuple(scope.name for scope in shared.scopes)), None)
+        self._shared.pop(View(tuple(scope.name for scope in shared.scopes)), None)
         for scope in shared.scopes:
             scope.views.discard(shared)
             self._drop_if_unused(scope)
 
     def set_own(self, proxy: str, resources: tuple[Resource, ...]) -> None:
         """Replace the resources that only this proxy sees; they hide equally named ones of its view."""
-        record = self.record(proxy)
         own: dict[str, dict[str, Resource]] = {}
         for resource in resources:
             own.setdefault(resource.type_url, {})[resource.name] = resource
-        keys = dict.fromkeys(
-            (type_url, name) for owned in (record.own, own) for type_url in owned for name in owned[type_url]
-        )
-        seen = {key: record.lookup(*key) for key in keys}
-        record.own = own
-        record.offer(_differences(seen, record.lookup))
-        self._forget_if_unused(record)
+        old = self._own.pop(proxy, {})
+        if own:
+            self._own[proxy] = own
+        record = self._records.get(proxy)
+        if record is not None:
+            keys = dict.fromkeys(
+                (type_url, name) for owned in (old, own) for type_url in owned for name in owned[type_url]
+            )
+            seen = {key: record.lookup(*key) for key in keys} if record.sinks else {}
+            record.own = own
+            record.offer(_differences(seen, record.lookup))
 
     # -- proxies and their streams
 
     def has_view(self, proxy: str) -> bool:
-        record = self._proxies.get(proxy)
-        return record is not None and record.view is not None
+        return proxy in self._views
 
     def proxies(self) -> Iterator[str]:
         """The proxies that have a view."""
-        return (proxy for proxy, record in self._proxies.items() if record.view is not None)
+        return iter(self._views)
 
     def record(self, proxy: str) -> ProxyRecord:
-        """What a proxy sees, always current for as long as the proxy has a view or a stream."""
-        record = self._proxies.get(proxy)
+        """What a proxy sees, always current: one object for as long as anybody has it."""
+        record = self._records.get(proxy)
         if record is None:
-            record = self._proxies[proxy] = ProxyRecord(proxy)
+            record = ProxyRecord(proxy, self._peek, self._views.get(proxy), self._own.get(proxy, {}))
+            self._records[proxy] = record
         return record
 
     def attach(self, proxy: str, sink: Sink) -> None:
         """Tell ``sink`` from now on what changes for a proxy."""
-        self.record(proxy).sinks.append(sink)
+        record = self._connected[proxy] = self.record(proxy)
+        record.sinks.append(sink)
+        if record.shared is None and record.view is not None:
+            self._share(record, self._shared_view(record.view))
 
     def detach(self, proxy: str, sink: Sink) -> None:
-        record = self._proxies.get(proxy)
+        record = self._connected.get(proxy)
         if record is not None and sink in record.sinks:
             record.sinks.remove(sink)
-            self._forget_if_unused(record)
-
-    def _forget_if_unused(self, record: ProxyRecord) -> None:
-        if record.view is None and not record.own and not record.sinks:
-            self._proxies.pop(record.proxy, None)
+            if not record.sinks:
+                del self._connected[proxy]
+                self._share(record, None)
 
 
 def _differences(before: _Edits, lookup: Callable[[str, str], Resource | None]) -> list[Change]:

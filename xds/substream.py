@@ -200,10 +200,10 @@ class SubStream:
         self._let_go(now, outstanding, resources, removed)
         alone = self._retry(now, resources, bases, heal=bool(removed))
         resources.sort(key=lambda resource: resource.order)
-        whole = listing is not None and len(resources) == len(listing.resources)
+        whole = listing is not None and len(resources) == len(listing)
         batch = Batch(resources, bases, sorted(removed), listing if whole else None, self._changed_at)
         if whole and listing is not None:
-            batch.resources = listing.resources
+            batch.resources = listing
         answer_nothing, self._everything, self._changed_at = self._everything, False, None
         return [batch, *alone] if resources or removed or answer_nothing else alone
 
@@ -211,11 +211,11 @@ class SubStream:
         """Everything, to a client that has just asked for the wildcard, less what it reports to have."""
         initial, self._initial = self._initial, {}
         self.held.clear()
-        names = {resource.name for resource in listing.resources}
+        names = {resource.name for resource in listing}
         for name in names:
             self.pending.pop(name, None)
         trusted = initial if self.policy.trusts_versions else {}
-        resources.extend(each for each in listing.resources if trusted.get(each.name) != each.version)
+        resources.extend(each for each in listing if trusted.get(each.name) != each.version)
         for name in initial:
             if name in names or name in self.pending:
                 continue
@@ -280,14 +280,12 @@ class SubStream:
         if self.subscription.wildcard and not held and not self.leaving:
             return self._world.listing(self.type_url)
         if self.subscription.wildcard:
-            content: dict[str, Resource | None] = {
-                each.name: each for each in self._world.listing(self.type_url).resources
-            }
+            content: dict[str, Resource | None] = {each.name: each for each in self._world.listing(self.type_url)}
         else:
             content = {name: self.lookup(name) for name in self.subscription.names}
         content.update((name, left.base) for name, left in self.leaving.items())
         content.update(held)
-        return Listing(each for each in content.values() if each is not None)
+        return Listing.of(each for each in content.values() if each is not None)
 
     def deadline(self) -> float | None:
         """When ``collect`` will have something to say without anything happening before."""

@@ -1,7 +1,7 @@
 """What a proxy may see: the resources of some scopes, and what changes in them.
 
-``Scope`` and ``SharedView`` are the store's mutable parts. Equal views are one ``SharedView``, however many proxies
-have it: its sorted and joined bytes are made once for all of them.
+``Scope`` and ``SharedView`` are the store's mutable parts. Equal views of connected proxies are one ``SharedView``,
+and sorted and joined bytes belong to the scope: they are made once for all views that include it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from xds.resource import Resource
@@ -36,11 +37,12 @@ class Change(NamedTuple):
     new: Resource | None
 
 
-class Listing:
-    """All resources of one type in a view, in the order of a response, with the bytes of that response."""
+class Part:
+    """Resources of one type and rank, by name, with their bytes as a response has them, joined when first asked for."""
 
-    def __init__(self, resources: Iterable[Resource]) -> None:
-        self.resources = tuple(sorted(resources, key=lambda resource: resource.order))
+    def __init__(self, rank: int, resources: Iterable[Resource]) -> None:
+        self.rank = rank
+        self.resources = tuple(sorted(resources, key=lambda resource: resource.name))
 
     @cached_property
     def delta(self) -> bytes:
@@ -53,6 +55,48 @@ class Listing:
     @cached_property
     def version(self) -> str:
         return combined_version(self.resources)
+
+
+def _in_parts(resources: Iterable[Resource]) -> tuple[Part, ...]:
+    by_rank: dict[int, list[Resource]] = {}
+    for each in resources:
+        by_rank.setdefault(each.rank, []).append(each)
+    return tuple(Part(rank, by_rank[rank]) for rank in sorted(by_rank))
+
+
+class Listing:
+    """All resources of one type in a view, in the order of a response: by rank, then part by part.
+
+    A part is usually all that a scope has of the type, and then it is the same object in all views of that scope: a
+    thousand views of one scope hold its sorted and joined bytes once.
+    """
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        self.parts = tuple(sorted(parts, key=lambda part: part.rank))
+
+    @classmethod
+    def of(cls, resources: Iterable[Resource]) -> Listing:
+        """A listing that shares nothing."""
+        return cls(_in_parts(resources))
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        return tuple(self)
+
+    def __iter__(self) -> Iterator[Resource]:
+        return chain.from_iterable(part.resources for part in self.parts)
+
+    def __len__(self) -> int:
+        return sum(len(part.resources) for part in self.parts)
+
+    @property
+    def version(self) -> str:
+        """A version of the whole, for SotW: it depends on content and order only."""
+        if len(self.parts) == 1:
+            return self.parts[0].version
+        return blake2b("".join(part.version for part in self.parts).encode(), digest_size=12).hexdigest()
 
 
 def combined_version(resources: Iterable[Resource]) -> str:
@@ -71,6 +115,7 @@ class Scope:
     name: str
     resources: dict[str, dict[str, Resource]] = field(default_factory=dict)
     views: set[SharedView] = field(default_factory=set)
+    _parts: dict[str, tuple[Part, ...]] = field(default_factory=dict)
 
     def get(self, type_url: str, name: str) -> Resource | None:
         of_type = self.resources.get(type_url)
@@ -78,13 +123,22 @@ class Scope:
 
     def put(self, resource: Resource) -> None:
         self.resources.setdefault(resource.type_url, {})[resource.name] = resource
+        self._parts.pop(resource.type_url, None)
 
     def discard(self, type_url: str, name: str) -> None:
         of_type = self.resources.get(type_url)
         if of_type is not None:
             of_type.pop(name, None)
+            self._parts.pop(type_url, None)
             if not of_type:
                 del self.resources[type_url]
+
+    def parts(self, type_url: str) -> tuple[Part, ...]:
+        """All of a type, rank by rank; made on the first call after a change, shared until the next."""
+        parts = self._parts.get(type_url)
+        if parts is None:
+            parts = self._parts[type_url] = _in_parts(self.resources.get(type_url, {}).values())
+        return parts
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         for type_url, of_type in self.resources.items():
@@ -120,11 +174,23 @@ class SharedView:
         """All resources of a type; made on the first call after a change, shared until the next."""
         listing = self._listings.get(type_url)
         if listing is None:
-            merged: dict[str, Resource] = {}
-            for scope in reversed(self.scopes):
-                merged.update(scope.resources.get(type_url, {}))
-            listing = self._listings[type_url] = Listing(merged.values())
+            holding = [scope for scope in self.scopes if type_url in scope.resources]
+            contents = [scope.resources[type_url] for scope in holding]
+            if _disjoint(contents):
+                listing = Listing(part for scope in holding for part in scope.parts(type_url))
+            else:
+                listing = Listing.of(
+                    {name: each for of_type in reversed(contents) for name, each in of_type.items()}.values()
+                )
+            self._listings[type_url] = listing
         return listing
 
     def forget_listing(self, type_url: str) -> None:
         self._listings.pop(type_url, None)
+
+
+def _disjoint(contents: list[dict[str, Resource]]) -> bool:
+    """Whether no name is in two of them. Costs what is in all but the largest."""
+    largest = max(contents, key=len, default={})
+    rest = [name for each in contents if each is not largest for name in each]
+    return len(set(rest)) == len(rest) and largest.keys().isdisjoint(rest)

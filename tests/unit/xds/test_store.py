@@ -181,7 +181,50 @@ def test_nothing_is_left_of_what_is_gone() -> None:
     store.detach("p/1", told)
     store.apply([ScopeChange("x", (), ((URL, "a"),))])
     state: Any = store
-    assert not any((state._scopes, state._holders, state._views, state._proxies))
+    assert not any(
+        (state._scopes, state._holders, state._views, state._own, state._shared, state._connected, len(state._records))
+    )
+
+
+def test_a_proxy_without_a_stream_is_only_its_view() -> None:
+    store = Store()
+    told = proxy(store, "p/1", "x")
+    store.set_view("p/2", View(("x", "y")))
+    store.set_own("p/2", (made("b", "own"),))
+    store.apply([ScopeChange("x", (made("a"),)), ScopeChange("y", (made("b"),))])
+    state: Any = store
+    assert len(state._shared) == 1
+    assert seen(store, "p/2") == {"a": "", "b": "own"}
+    record = store.record("p/2")
+    store.set_view("p/2", View(("y",)))
+    assert record.lookup(URL, "a") is None
+    late = Told()
+    store.attach("p/2", late)
+    assert store.record("p/2") is record
+    assert late.heard == []
+    store.apply([ScopeChange("y", (made("c", "1"),))])
+    assert late.heard == [{"c": (None, "1")}]
+    assert len(told.heard) == 1
+    store.detach("p/2", late)
+    store.apply([ScopeChange("y", (made("c", "2"),))])
+    assert len(late.heard) == 1
+    assert seen(store, "p/2") == {"b": "own", "c": "2"}
+    assert len(state._shared) == 1
+
+
+@pytest.mark.parametrize("small", [("small",), ("small", "shadowing")], ids=["no name twice", "a name twice"])
+def test_views_of_one_scope_share_its_bytes_unless_a_name_is_hidden(small: tuple[str, ...]) -> None:
+    store = Store()
+    store.apply([ScopeChange("big", tuple(made(f"b{number}", rank=number % 2) for number in range(10)))])
+    store.apply([ScopeChange("small", (made("a"), made("z"))), ScopeChange("shadowing", (made("b3", "hides"),))])
+    alone, both = proxy(store, "p/1", "big"), proxy(store, "p/2", *small, "big")
+    ours, theirs = (store.record(f"p/{number}").listing(URL) for number in (1, 2))
+    assert [each.rank for each in theirs] == sorted(each.rank for each in theirs)
+    shared = {id(part) for part in ours.parts} & {id(part) for part in theirs.parts}
+    assert len(shared) == (0 if "shadowing" in small else 2)
+    assert seen(store, "p/2").get("b3") == ("hides" if "shadowing" in small else "")
+    assert len(theirs) == 12
+    assert alone.heard == both.heard == []
 
 
 def test_readiness() -> None:
