@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from protos.envoy.service.discovery.v3_pb2 import DeltaDiscoveryRequest
 from xds import framing
 from xds.ledger import Batch
 from xds.stream import Stream
+from xds.subscription import NOTHING_NEW
 from xds.substream import SubStream
 
 
@@ -18,13 +17,18 @@ class DeltaStream(Stream):
 
     def _subscribe(self, sub: SubStream, request: DeltaDiscoveryRequest) -> None:
         """The nonce is for answers only: a stale one never costs the client a change of subscription."""
-        first = not sub.subscription.requested
-        initial: Mapping[str, str] = dict(request.initial_resource_versions) if first else {}
-        demand = sub.subscription.update(request.resource_names_subscribe, request.resource_names_unsubscribe)
-        sub.demand(demand, initial)
+        subscription = sub.subscription
+        initial = {} if subscription.requested else dict(request.initial_resource_versions)
+        demand = subscription.update(request.resource_names_subscribe, request.resource_names_unsubscribe)
+        if demand is not NOTHING_NEW:
+            sub.foresee(demand.names)
+            sub.demand(demand, initial)
+
+    def _prefix(self, type_url: str) -> bytes:
+        return framing.delta_prefix(type_url, self._identifier)
 
     def _frame(self, sub: SubStream, batch: Batch, nonce: str) -> list[bytes]:
-        parts = [framing.delta_envelope(sub.type_url, nonce, self._identifier)]
+        parts = [sub.prefix, framing.nonce_field(nonce)]
         if batch.listing is not None:
             parts += (part.delta for part in batch.listing.parts)
         else:

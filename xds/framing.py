@@ -10,6 +10,8 @@ last and is shared by both variants: ``header + body`` is one complete entry of 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 # google.protobuf.Any
 _ANY_TYPE_URL = b"\x0a"
 _ANY_VALUE = b"\x12"
@@ -72,23 +74,28 @@ def delta_header(type_url: str, name: str, version: str, body_length: int) -> by
     return _RESPONSE_RESOURCES + varint(len(inner) + body_length) + inner
 
 
-def sotw_envelope(type_url: str, nonce: str, version: str, control_plane: str) -> bytes:
-    """All of a ``DiscoveryResponse`` but its resources."""
-    return (
-        field(_RESPONSE_TYPE_URL, type_url.encode())
-        + field(_RESPONSE_NONCE, nonce.encode())
-        + field(_SOTW_VERSION_INFO, version.encode())
-        + field(_SOTW_CONTROL_PLANE, field(_CONTROL_PLANE_IDENTIFIER, control_plane.encode()))
-    )
+@lru_cache(maxsize=64)
+def sotw_prefix(type_url: str, control_plane: str) -> bytes:
+    """What begins every ``DiscoveryResponse`` of a type."""
+    identifier = field(_CONTROL_PLANE_IDENTIFIER, control_plane.encode())
+    return field(_RESPONSE_TYPE_URL, type_url.encode()) + field(_SOTW_CONTROL_PLANE, identifier)
 
 
-def delta_envelope(type_url: str, nonce: str, control_plane: str) -> bytes:
-    """All of a ``DeltaDiscoveryResponse`` but its resources and removed names."""
-    return (
-        field(_RESPONSE_TYPE_URL, type_url.encode())
-        + field(_RESPONSE_NONCE, nonce.encode())
-        + field(_DELTA_CONTROL_PLANE, field(_CONTROL_PLANE_IDENTIFIER, control_plane.encode()))
-    )
+@lru_cache(maxsize=64)
+def delta_prefix(type_url: str, control_plane: str) -> bytes:
+    """What begins every ``DeltaDiscoveryResponse`` of a type."""
+    identifier = field(_CONTROL_PLANE_IDENTIFIER, control_plane.encode())
+    return field(_RESPONSE_TYPE_URL, type_url.encode()) + field(_DELTA_CONTROL_PLANE, identifier)
+
+
+def nonce_field(nonce: str) -> bytes:
+    """The nonce of a response of either variant."""
+    return field(_RESPONSE_NONCE, nonce.encode())
+
+
+def version_field(version: str) -> bytes:
+    """``DiscoveryResponse.version_info``."""
+    return field(_SOTW_VERSION_INFO, version.encode())
 
 
 def delta_removed(name: str) -> bytes:

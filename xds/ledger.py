@@ -17,7 +17,7 @@ MAX_RESPONSE_BYTES = 1 << 20
 """Above this, responses are split where the protocol allows it."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Pending:
     """A name to be settled with the next response.
 
@@ -28,6 +28,10 @@ class Pending:
     base: Resource | None
     asked: bool = False
     unsure: bool = False
+
+
+ASKED = Pending(None, asked=True)
+"""What a client asks for that it does not hold."""
 
 
 @dataclass(slots=True)
@@ -59,7 +63,8 @@ class Batch:
     """What one response is about: new or changed resources, what they replace, and names that are gone.
 
     ``listing`` is set when ``resources`` is all there is of the type. ``changed_at`` is when the oldest of the
-    changes arrived; None when the client asked for it all.
+    changes arrived; None when the client asked for it all. ``unasked`` are resources that the client had not
+    subscribed to when they were sent.
     """
 
     resources: Sequence[Resource] | Listing = ()
@@ -67,6 +72,7 @@ class Batch:
     removed: Sequence[str] = ()
     listing: Listing | None = None
     changed_at: float | None = None
+    unasked: dict[str, Resource] = field(default_factory=dict)
 
     def is_new(self, resource: Resource) -> bool:
         """Whether the client did not hold these very bytes before."""
@@ -83,12 +89,19 @@ class Batch:
 
     def split(self) -> Iterator[Batch]:
         """The same in parts of about ``MAX_RESPONSE_BYTES``; removed names go with the first."""
+        if sum(len(each.body) for each in self.resources) <= MAX_RESPONSE_BYTES:
+            yield self
+            return
         part: list[Resource] = []
         size, removed = 0, self.removed
         for resource in self.resources:
             if part and size + len(resource.body) > MAX_RESPONSE_BYTES:
-                yield Batch(part, self.bases, removed, changed_at=self.changed_at)
+                yield self._part(part, removed)
                 part, size, removed = [], 0, ()
             part.append(resource)
             size += len(resource.body)
-        yield Batch(part, self.bases, removed, changed_at=self.changed_at)
+        yield self._part(part, removed)
+
+    def _part(self, resources: list[Resource], removed: Sequence[str]) -> Batch:
+        unasked = {each.name: each for each in resources if each.name in self.unasked}
+        return Batch(resources, self.bases, removed, changed_at=self.changed_at, unasked=unasked)

@@ -16,27 +16,27 @@ class SotwStream(Stream):
     protocol = "sotw"
 
     def _subscribe(self, sub: SubStream, request: DiscoveryRequest) -> None:
-        """A stale request is ignored: the client repeats its names in the answer to the newer response.
+        """A stale request is not answered: the client repeats its names in the answer to the newer response.
 
         Before anything was sent no nonce is stale: older Envoys begin with the last one of an earlier stream.
         """
         nonce = request.response_nonce
         if nonce and sub.last_nonce and nonce != sub.last_nonce:
+            sub.foresee(request.resource_names)
             return
         sub.demand(sub.subscription.replace(request.resource_names), {})
+
+    def _prefix(self, type_url: str) -> bytes:
+        return framing.sotw_prefix(type_url, self._identifier)
 
     def _frame(self, sub: SubStream, batch: Batch, nonce: str) -> list[bytes]:
         """Removed names have no place here: of LDS and CDS absence says it, of the others nothing does."""
         if sub.policy.full_state:
             state = sub.full_state()
-            return [
-                framing.sotw_envelope(sub.type_url, nonce, state.version, self._identifier),
-                *(part.sotw for part in state.parts),
-            ]
-        if not batch.resources:
+            version, content = state.version, [part.sotw for part in state.parts]
+        elif not batch.resources:
             return []
-        version = combined_version(batch.resources)
-        parts = [framing.sotw_envelope(sub.type_url, nonce, version, self._identifier)]
-        for resource in batch.resources:
-            parts += (resource.sotw_header, resource.body)
-        return parts
+        else:
+            version = combined_version(batch.resources)
+            content = [part for each in batch.resources for part in (each.sotw_header, each.body)]
+        return [sub.prefix, framing.nonce_field(nonce), framing.version_field(version), *content]

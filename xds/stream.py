@@ -29,7 +29,8 @@ MAX_UNKNOWN_TYPES = 32
 """Types nobody serves that one stream may ask for; each costs a little memory."""
 
 
-_KNOWN = frozenset(TypeUrl)
+_PUSH_ORDER: dict[str, int] = {url: place for place, url in enumerate(TypeUrl)}
+_LAST = len(_PUSH_ORDER)
 
 
 class ProtocolError(Exception):
@@ -116,7 +117,10 @@ class Stream(ABC):
         if sub is None:
             if len(self.substreams) >= MAX_UNKNOWN_TYPES + len(TypeUrl):
                 raise ProtocolError("too many resource types")
-            sub = self.substreams[type_url] = SubStream(type_url, self._world, delta=self.protocol == "delta")
+            sub = SubStream(type_url, self._world, delta=self.protocol == "delta", prefix=self._prefix(type_url))
+            self.substreams[type_url] = sub
+            # Responses go out in this order; types nobody serves come last.
+            self.substreams = dict(sorted(self.substreams.items(), key=lambda item: _PUSH_ORDER.get(item[0], _LAST)))
         return sub
 
     def _answer(self, sub: SubStream, request: Any, now: float) -> Ack | Nack | None:
@@ -135,7 +139,9 @@ class Stream(ABC):
     def poll(self, now: float) -> list[Response]:
         """All there is to send now, in the order to send it in."""
         responses: list[Response] = []
-        for sub in self.in_push_order():
+        for sub in self.substreams.values():
+            if sub.quiet:
+                continue
             batches = sub.collect(now, self._outstanding)
             if sub.type_url == TypeUrl.LISTENER and any(map(_drains, batches)):
                 self._drained_at = now + DRAIN
@@ -156,7 +162,7 @@ class Stream(ABC):
 
     def deadline(self) -> float | None:
         """When ``poll`` is to be called even if nothing happens; None for never."""
-        times = [time for sub in self.substreams.values() if (time := sub.deadline()) is not None]
+        times = [time for sub in self.substreams.values() if not sub.quiet and (time := sub.deadline()) is not None]
         return min(times, default=None)
 
     @property
@@ -165,8 +171,7 @@ class Stream(ABC):
         return all(sub.settled for sub in self.substreams.values())
 
     def in_push_order(self) -> Iterator[SubStream]:
-        yield from (self.substreams[known] for known in TypeUrl if known in self.substreams)
-        yield from (sub for type_url, sub in self.substreams.items() if type_url not in _KNOWN)
+        return iter(self.substreams.values())
 
     def _warm(self, batches: Iterable[Batch]) -> None:
         endpoints = self.substreams.get(TypeUrl.ENDPOINT)
@@ -191,8 +196,12 @@ class Stream(ABC):
     # -- the two variants
 
     @abstractmethod
+    def _prefix(self, type_url: str) -> bytes:
+        """What begins every response of a type."""
+
+    @abstractmethod
     def _subscribe(self, sub: SubStream, request: Any) -> None:
-        """Change the subscription as a request asks."""
+        """Change the subscription as a request asks, and say what it needs answered."""
 
     @abstractmethod
     def _frame(self, sub: SubStream, batch: Batch, nonce: str) -> list[bytes]:

@@ -13,9 +13,10 @@ From the protocol text ("How the client specifies what resources to return"):
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+
+from xds.names import NameSet
 
 WILDCARD = "*"
 MAX_NAMES = 200_000
@@ -26,12 +27,19 @@ class TooManyNames(Exception):  # noqa: N818  # a limit, reads as one
     """The client named more than ``MAX_NAMES`` resources of one type."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Demand:
-    """What a request asks for anew: names to answer, and whether the wildcard is to be answered in full."""
+    """What a request asks for anew: names to answer, and whether the wildcard is to be answered in full.
 
-    names: tuple[str, ...] = ()
+    ``fewer``: the client may have given something up.
+    """
+
+    names: Collection[str] = ()
     everything: bool = False
+    fewer: bool = False
+
+
+NOTHING_NEW = Demand()
 
 
 @dataclass(slots=True)
@@ -40,31 +48,28 @@ class Subscription:
 
     legacy: bool
     wildcard: bool = False
-    names: set[str] = field(default_factory=set)
+    names: NameSet = field(default_factory=NameSet)
     requested: bool = False
 
     def covers(self, name: str) -> bool:
         return self.wildcard or name in self.names
 
-    @property
-    def empty(self) -> bool:
-        return not self.wildcard and not self.names
-
     def replace(self, requested: Iterable[str]) -> Demand:
         """SotW: every request carries the whole list. Only what was not asked for before needs an answer."""
-        names = {sys.intern(name) for name in requested}
-        first, self.requested = not self.requested, True
-        had_wildcard, had_names = self.wildcard, self.names
+        names = dict.fromkeys(requested)
+        had_wildcard, self.requested = self.wildcard, True
         if names:
             self.legacy = False
         self.wildcard = self.legacy or WILDCARD in names
-        names.discard(WILDCARD)
+        names.pop(WILDCARD, None)
         # In SotW there is no way to say that the empty name does not exist, so it is not worth remembering.
-        names.discard("")
-        self.names = names
-        self._check_size()
-        added = tuple(sorted(names if first else names - had_names))
-        return Demand(added, everything=self.wildcard and not had_wildcard)
+        names.pop("", None)
+        added = [name for name in names if name not in self.names]
+        fewer = len(names) < len(self.names) + len(added)
+        gone = [name for name in self.names if name not in names] if fewer else ()
+        if added or fewer:
+            self._change(added, gone)
+        return Demand(added, self.wildcard and not had_wildcard, fewer or (had_wildcard and not self.wildcard))
 
     def update(self, subscribe: Iterable[str], unsubscribe: Iterable[str]) -> Demand:
         """Delta: subscribe first, then unsubscribe (the order go-control-plane uses; Envoy never sends both).
@@ -72,9 +77,10 @@ class Subscription:
         Every subscribed name is answered, known or not; so is a name unsubscribed while the wildcard is on, because
         the client no longer knows whether the wildcard holds it.
         """
-        added = dict.fromkeys(map(sys.intern, subscribe))
-        removed = dict.fromkeys(map(sys.intern, unsubscribe))
+        added, removed = dict.fromkeys(subscribe), dict.fromkeys(unsubscribe)
         first, self.requested = not self.requested, True
+        if not (first or added or removed):
+            return NOTHING_NEW
         everything = False
         if added:
             self.legacy = False
@@ -85,16 +91,18 @@ class Subscription:
         if WILDCARD in removed:
             self.wildcard = everything = False
             self.legacy = False
+        fewer = bool(removed)
         for names in (added, removed):
             names.pop(WILDCARD, None)
-        self.names.update(added)
-        self.names.difference_update(removed)
-        self._check_size()
-        answers = dict.fromkeys(name for name in added if name not in removed)
-        if self.wildcard:
-            answers.update(removed)
-        return Demand(tuple(answers), everything=everything)
+        self._change(added, removed)
+        for name in removed:
+            added.pop(name, None)
+            if self.wildcard:
+                added[name] = None
+        return Demand(added, everything, fewer)
 
-    def _check_size(self) -> None:
-        if len(self.names) > MAX_NAMES:
-            raise TooManyNames
+    def _change(self, add: Collection[str], remove: Collection[str]) -> None:
+        if add or remove:
+            self.names.change(add, remove)
+            if len(self.names) > MAX_NAMES:
+                raise TooManyNames

@@ -16,10 +16,11 @@ twice is pending once.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
-from typing import Protocol
+from collections.abc import Container, Iterable, Mapping
+from operator import attrgetter
+from typing import Final, Protocol
 
-from xds.ledger import DRAIN, GRACE, Batch, Gate, Leaving, Pending
+from xds.ledger import ASKED, DRAIN, GRACE, Batch, Gate, Leaving, Pending
 from xds.placeholder import placeholder
 from xds.policy import Missing, Removal, policy_of
 from xds.quarantine import Held, backoff, blamed
@@ -29,6 +30,8 @@ from xds.view import Change, Listing
 
 MAX_UNACKED = 64
 """Responses of one type remembered for a client that answers none; older ones count as accepted."""
+_NO_VERSIONS: Final[Mapping[str, str]] = {}
+_in_order = attrgetter("rank", "name")
 
 
 class World(Protocol):
@@ -40,10 +43,33 @@ class World(Protocol):
 
 
 class SubStream:
-    """See the module. ``delta``: which variant the client speaks; SotW cannot say that a name is gone."""
+    """See the module. ``delta``: which variant the client speaks; SotW cannot say that a name is gone.
 
-    def __init__(self, type_url: str, world: World, *, delta: bool) -> None:
+    ``prefix`` is what begins every response.
+    """
+
+    __slots__ = (
+        "_brought",
+        "_changed_at",
+        "_delta",
+        "_everything",
+        "_initial",
+        "_world",
+        "held",
+        "last_nonce",
+        "leaving",
+        "new_gate",
+        "pending",
+        "policy",
+        "prefix",
+        "subscription",
+        "type_url",
+        "unacked",
+    )
+
+    def __init__(self, type_url: str, world: World, *, delta: bool, prefix: bytes) -> None:
         self.type_url = type_url
+        self.prefix = prefix
         self.policy = policy_of(type_url)
         self.subscription = Subscription(legacy=self.policy.legacy_wildcard)
         self.pending: dict[str, Pending] = {}
@@ -55,7 +81,8 @@ class SubStream:
         self._world = world
         self._delta = delta
         self._everything = False
-        self._initial: Mapping[str, str] = {}
+        self._initial: Mapping[str, str] = _NO_VERSIONS
+        self._brought: dict[str, Resource] | None = None
         self._changed_at: float | None = None
 
     def lookup(self, name: str) -> Resource | None:
@@ -69,7 +96,8 @@ class SubStream:
 
     def demand(self, demand: Demand, initial: Mapping[str, str]) -> None:
         """The subscription has changed. ``initial``: versions a delta client reports in its first request."""
-        if not self.subscription.wildcard:
+        brought, self._brought = self._brought, None
+        if demand.fewer and not self.subscription.wildcard:
             self._everything = False
             for names in (self.pending, self.leaving, self.held):
                 for name in [name for name in names if name not in self.subscription.names]:
@@ -77,11 +105,27 @@ class SubStream:
         if demand.everything:
             self._everything = True
             self._initial = initial
+        if not (initial or brought or self.leaving or self.held):
+            self.pending.update(dict.fromkeys(demand.names, ASKED))
+            return
         for name in demand.names:
+            if brought and name in brought and brought[name] is self.lookup(name):
+                continue
             if not self._spared(name, initial):
                 left, held = self.leaving.pop(name, None), self.held.pop(name, None)
                 base = left.base if left else held.previous if held else None
-                self.pending[name] = Pending(base, asked=True)
+                self.pending[name] = ASKED if base is None else Pending(base, asked=True)
+
+    def foresee(self, names: Iterable[str]) -> None:
+        """The client subscribes to names, and has not answered yet the response that brings some of them unasked.
+
+        It answers when it has taken a response in, so it takes this one in with the subscription in force, and needs
+        no second copy. Had it answered before it asked, it may have dropped what it did not want yet.
+        """
+        under_way = [batch.unasked for batch in self.unacked.values() if batch.unasked]
+        if under_way:
+            brought = {name: unasked.pop(name) for name in names for unasked in under_way if name in unasked}
+            self._brought = {**(self._brought or {}), **brought}
 
     def _spared(self, name: str, initial: Mapping[str, str]) -> bool:
         """Whether a client that reports its versions need not be told about a name it asks for."""
@@ -120,7 +164,10 @@ class SubStream:
         """
         if name not in self.held and name not in self.pending:
             left = self.leaving.pop(name, None)
-            self.pending[name] = Pending(left.base if left else self.lookup(name), asked=True)
+            if left is not None:
+                self.pending[name] = Pending(left.base, asked=True)
+            else:
+                self.pending[name] = Pending(self.lookup(name), asked=True) if self.subscription.covers(name) else ASKED
 
     def _unclaimed(self, name: str) -> bool:
         return self.subscription.covers(name) and name not in self.held and name not in self.pending
@@ -129,6 +176,8 @@ class SubStream:
         """A batch is on its way under a nonce. Returns the nonces whose answer is not waited for any more."""
         self.last_nonce = nonce
         self.unacked[nonce] = batch
+        if len(self.unacked) <= MAX_UNACKED:
+            return []
         forgotten = list(self.unacked)[:-MAX_UNACKED]
         for old in forgotten:
             del self.unacked[old]
@@ -150,6 +199,7 @@ class SubStream:
         Types whose good parts are applied all the same need nothing more; of the others, what is not to blame is
         sent again without the rest.
         """
+        self._brought = None
         batch = self.unacked.pop(nonce, None)
         if batch is None:
             return ()
@@ -180,36 +230,50 @@ class SubStream:
 
     # -- what is to be sent
 
+    @property
+    def quiet(self) -> bool:
+        """Whether ``collect`` would have nothing to say, now and later."""
+        return not (self.pending or self._everything or self.leaving or self.held)
+
     def collect(self, now: float, outstanding: Container[str]) -> list[Batch]:
         """What to send now. ``outstanding``: the nonces of the whole stream that wait for an answer."""
         resources: list[Resource] = []
         removed: list[str] = []
-        bases: dict[str, Resource] = {}
+        batch = Batch(resources, removed=removed, changed_at=self._changed_at)
         listing = self._world.listing(self.type_url) if self._everything else None
         if listing is not None:
             self._greet(listing, now, resources, removed)
-        for name, entry in self.pending.items():
-            current = self.lookup(name)
-            if current is None:
-                self._miss(name, entry, now, resources, removed)
-            elif entry.asked or entry.unsure or entry.base is None or entry.base.version != current.version:
-                resources.append(current)
-                if entry.base is not None:
-                    bases[name] = entry.base
-        self.pending.clear()
-        self._let_go(now, outstanding, resources, removed)
-        alone = self._retry(now, resources, bases, heal=bool(removed))
-        resources.sort(key=lambda resource: resource.order)
-        whole = listing is not None and len(resources) == len(listing)
-        batch = Batch(resources, bases, sorted(removed), listing if whole else None, self._changed_at)
-        if whole and listing is not None:
-            batch.resources = listing
+        if self.pending:
+            self._settle(now, batch, resources, removed)
+        if self.leaving:
+            self._let_go(now, outstanding, resources, removed)
+        alone = self._retry(now, resources, batch.bases, heal=bool(removed)) if self.held else []
+        if listing is not None and len(resources) == len(listing):
+            batch.resources = batch.listing = listing
+        elif len(resources) > 1:
+            resources.sort(key=_in_order)
+        removed.sort()
         answer_nothing, self._everything, self._changed_at = self._everything, False, None
         return [batch, *alone] if resources or removed or answer_nothing else alone
 
+    def _settle(self, now: float, batch: Batch, resources: list[Resource], removed: list[str]) -> None:
+        """Settle the pending names."""
+        lookup, type_url = self._world.lookup, self.type_url
+        for name, entry in self.pending.items():
+            current, base = lookup(type_url, name), entry.base
+            if current is None:
+                self._miss(name, entry, now, resources, removed)
+            elif entry.asked or entry.unsure or base is None or base.version != current.version:
+                resources.append(current)
+                if base is not None:
+                    batch.bases[name] = base
+                elif not self.subscription.covers(name):
+                    batch.unasked[name] = current
+        self.pending.clear()
+
     def _greet(self, listing: Listing, now: float, resources: list[Resource], removed: list[str]) -> None:
         """Everything, to a client that has just asked for the wildcard, less what it reports to have."""
-        initial, self._initial = self._initial, {}
+        initial, self._initial = self._initial, _NO_VERSIONS
         self.held.clear()
         names = {resource.name for resource in listing}
         for name in names:

@@ -22,7 +22,8 @@ def test_delta(size: int) -> None:
     body = b"x" * size
     data = b"".join(
         (
-            framing.delta_envelope("t/url", "17", "me"),
+            framing.delta_prefix("t/url", "me"),
+            framing.nonce_field("17"),
             framing.delta_header("t/url", "näme", "v1", size),
             body,
             framing.delta_removed("gone"),
@@ -46,7 +47,8 @@ def test_delta(size: int) -> None:
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 20_000])
 def test_sotw(size: int) -> None:
     body = b"x" * size
-    data = b"".join((framing.sotw_envelope("t/url", "17", "v9", "me"), framing.sotw_header("t/url", size), body))
+    envelope = (framing.sotw_prefix("t/url", "me"), framing.nonce_field("17"), framing.version_field("v9"))
+    data = b"".join((*envelope, framing.sotw_header("t/url", size), body))
     assert discovery_v3.DiscoveryResponse.FromString(data) == discovery_v3.DiscoveryResponse(
         type_url="t/url",
         nonce="17",

@@ -28,7 +28,7 @@ def test_sotw_sequence_of_the_protocol_text(legacy: bool) -> None:
     for names, expected, (added, everything) in steps:
         demand = subscription.replace(names)
         assert state(subscription) == expected
-        assert (demand.names, demand.everything) == (added, everything)
+        assert (tuple(demand.names), demand.everything) == (added, everything)
 
 
 def test_delta_sequence_of_the_protocol_text() -> None:
@@ -43,7 +43,7 @@ def test_delta_sequence_of_the_protocol_text() -> None:
     for subscribe, unsubscribe, expected, (added, everything) in steps:
         demand = subscription.update(subscribe, unsubscribe)
         assert state(subscription) == expected
-        assert (demand.names, demand.everything) == (added, everything)
+        assert (tuple(demand.names), demand.everything) == (added, everything)
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,12 @@ def test_delta_without_legacy_wildcard() -> None:
 def test_unsubscribing_under_the_wildcard_must_be_answered() -> None:
     subscription = Subscription(legacy=True)
     subscription.update(["*", "A"], [])
-    assert subscription.update([], ["A", "unknown"]).names == ("A", "unknown")
+    assert list(subscription.update([], ["A", "unknown"]).names) == ["A", "unknown"]
     subscription.update([], ["*"])
-    assert subscription.update([], ["A"]).names == ()
+    assert not subscription.update([], ["A"]).names
 
 
 def test_the_empty_name_ends_the_legacy_wildcard() -> None:
     subscription = Subscription(legacy=True)
-    assert subscription.replace([""]).names == ()
+    assert not subscription.replace([""]).names
     assert state(subscription) == (False, set())
