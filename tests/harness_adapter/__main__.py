@@ -4,7 +4,9 @@
     xds-test-harness -T :18000 -A :17000 -N test/id -V "sotw aggregated" -V "incremental aggregated"
 
 The node must be of the form namespace/workload, as everywhere in Tulle. Only the aggregated variants: the services of
-single types answer UNIMPLEMENTED by decision. The harness exits with 0 whatever happens: read its results.json.
+single types answer UNIMPLEMENTED by decision. The harness exits with 0 whatever happens: read its results.json. Where
+it unsubscribes and has the resource updated, it does not wait for the first to arrive before it does the second, so
+on a busy machine such a row may fail by itself.
 
 Four rows of "incremental aggregated" fail by decision, RDS and EDS of "told if resource does not exist" and of "told
 when a resource is removed": there, Tulle says "there is nothing" with an explicit empty resource, because Envoy does
@@ -18,6 +20,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 import grpc
 
@@ -26,9 +29,15 @@ from tests.harness_adapter.target import HarnessTarget
 from xds.store import Store
 
 
+class Served(NamedTuple):
+    target: HarnessTarget
+    target_port: int
+    adapter_port: int
+
+
 @contextlib.asynccontextmanager
-async def serving(target: str, adapter: str) -> AsyncIterator[tuple[int, int]]:
-    """Both servers, listening on their addresses; gives their ports. Raises OSError when an address cannot be had."""
+async def serving(target: str, adapter: str) -> AsyncIterator[Served]:
+    """Both servers, listening on their addresses. Raises OSError when one cannot be had."""
     store = Store()
     service = Adapter(store)
     store.mark_ready()
@@ -42,7 +51,7 @@ async def serving(target: str, adapter: str) -> AsyncIterator[tuple[int, int]]:
     target_port = await xds_server.start()
     await adapter_server.start()
     try:
-        yield target_port, adapter_port
+        yield Served(xds_server, target_port, adapter_port)
     finally:
         await adapter_server.stop(None)
         await xds_server.stop(1)

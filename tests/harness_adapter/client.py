@@ -2,7 +2,8 @@
 
 The habits: the node in its own requests, not in answers; one stream for all types; in SotW, every answer carries the
 names and the type of the first subscription, whatever it answers. Where the original waits for 3 s or 15 s, this one
-waits for what must come, and ``QUIET`` seconds where nothing may.
+waits for what must come, and ``QUIET`` seconds where nothing may. It also waits until the server knows of what it
+unsubscribed from; the original does not, and may hear of one more update.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from protos.envoy.service.discovery import v3_pb2 as discovery_v3
 from tests.harness_adapter.messages import MESSAGES, METHODS
+from tests.server.plane import until
 from xds.resource import TypeUrl
+from xds.server import XdsServer
 
 QUIET = 0.3
 TYPES = {"CDS": TypeUrl.CLUSTER, "LDS": TypeUrl.LISTENER, "RDS": TypeUrl.ROUTE, "EDS": TypeUrl.ENDPOINT}
@@ -65,6 +68,7 @@ class Seen:
 class Client:
     """The harness's xDS client: answers everything by itself until ``ends``."""
 
+    server: XdsServer
     delta: bool
     node: str
     adapter: AdapterClient
@@ -97,14 +101,23 @@ class Client:
     async def narrow(self, service: str, names: Sequence[str], *, version: bool = True) -> None:
         last = next(reversed(self.seen[service].values()))
         self.subscription = {"service": service, "names": list(names)}
+        before = list(self.seen[service])
         self.seen[service].clear()
         await self._send(
             service, resource_names=names, response_nonce=last.nonce, version_info=last.version if version else ""
         )
+        await self._forgotten(service, [name for name in before if name not in names])
 
     async def unsubscribe(self, service: str, name: str) -> None:
         del self.seen[service][name]
         await self._send(service, resource_names_unsubscribe=[name])
+        await self._forgotten(service, [name])
+
+    async def _forgotten(self, service: str, names: Sequence[str]) -> None:
+        status = self.server.proxies.of(self.node)
+        assert status is not None
+        subscription = status.stream.substreams[TYPES[service]].subscription
+        await until(lambda: not any(map(subscription.covers, names)))
 
     async def listen(self) -> None:
         """Take responses and answer them, until cancelled."""

@@ -205,14 +205,14 @@ ROWS: list[tuple[Outline, bool, Sequence[tuple[str, ...]]]] = [
 async def test_outline(outline: Outline, delta: bool, rows: Sequence[tuple[str, ...]]) -> None:
     method = ADS + ("DeltaAggregatedResources" if delta else "StreamAggregatedResources")
     async with (
-        serving("127.0.0.1:0", "127.0.0.1:0") as (target_port, adapter_port),
-        grpc.aio.insecure_channel(f"127.0.0.1:{target_port}") as target,
-        grpc.aio.insecure_channel(f"127.0.0.1:{adapter_port}") as adapter,
+        serving("127.0.0.1:0", "127.0.0.1:0") as served,
+        grpc.aio.insecure_channel(f"127.0.0.1:{served.target_port}") as target,
+        grpc.aio.insecure_channel(f"127.0.0.1:{served.adapter_port}") as adapter,
     ):
 
         async def play(node: str, row: tuple[str, ...]) -> None:
             stream: Any = target.stream_stream(method)()
-            client = Client(delta, node, AdapterClient(adapter, node), stream)
+            client = Client(served.target, delta, node, AdapterClient(adapter, node), stream)
             listening = asyncio.create_task(client.listen())
             try:
                 await outline(client, *row)
@@ -233,21 +233,21 @@ async def test_outline(outline: Outline, delta: bool, rows: Sequence[tuple[str, 
 
 async def test_clearing_a_node_ends_its_streams_and_forgets_its_state() -> None:
     async with (
-        serving("127.0.0.1:0", "127.0.0.1:0") as (target_port, adapter_port),
-        grpc.aio.insecure_channel(f"127.0.0.1:{target_port}") as target,
-        grpc.aio.insecure_channel(f"127.0.0.1:{adapter_port}") as channel,
+        serving("127.0.0.1:0", "127.0.0.1:0") as served,
+        grpc.aio.insecure_channel(f"127.0.0.1:{served.target_port}") as target,
+        grpc.aio.insecure_channel(f"127.0.0.1:{served.adapter_port}") as channel,
     ):
         adapter = AdapterClient(channel, "test/id")
         await adapter.set_state(["CDS"], "AB")
         stream: Any = target.stream_stream(f"{ADS}DeltaAggregatedResources")()
-        client = Client(True, "test/id", adapter, stream)
+        client = Client(served.target, True, "test/id", adapter, stream)
         await client.subscribe("CDS")
         await stream.read()
         assert (await adapter.call("ClearState")).response
         assert await asyncio.wait_for(stream.code(), 5) == grpc.StatusCode.NOT_FOUND
         await adapter.set_state(["CDS"], "C")
         stream = target.stream_stream(f"{ADS}DeltaAggregatedResources")()
-        client = Client(True, "test/id", adapter, stream)
+        client = Client(served.target, True, "test/id", adapter, stream)
         await client.subscribe("CDS")
         response = discovery_v3.DeltaDiscoveryResponse.FromString(await stream.read())
         assert [each.name for each in response.resources] == ["C"]
