@@ -26,11 +26,12 @@ import grpc
 
 from tests.harness_adapter.adapter import Adapter
 from tests.harness_adapter.target import HarnessTarget
+from xds.server import XdsServer
 from xds.store import Store
 
 
 class Served(NamedTuple):
-    target: HarnessTarget
+    server: XdsServer
     target_port: int
     adapter_port: int
 
@@ -41,20 +42,20 @@ async def serving(target: str, adapter: str) -> AsyncIterator[Served]:
     store = Store()
     service = Adapter(store)
     store.mark_ready()
-    xds_server = HarnessTarget(store, service.labels, target)
+    xds_target = HarnessTarget(store, service.labels, target)
     adapter_server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     adapter_server.add_generic_rpc_handlers((service.handler(),))
     try:
         adapter_port = adapter_server.add_insecure_port(adapter)
     except RuntimeError as error:
         raise OSError(f"cannot listen on {adapter}: {error}") from error
-    target_port = await xds_server.start()
+    target_port = await xds_target.start()
     await adapter_server.start()
     try:
-        yield Served(xds_server, target_port, adapter_port)
+        yield Served(xds_target.server, target_port, adapter_port)
     finally:
         await adapter_server.stop(None)
-        await xds_server.stop(1)
+        await xds_target.stop()
 
 
 async def _run(target: str, adapter: str) -> None:

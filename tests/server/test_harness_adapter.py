@@ -212,7 +212,7 @@ async def test_outline(outline: Outline, delta: bool, rows: Sequence[tuple[str, 
 
         async def play(node: str, row: tuple[str, ...]) -> None:
             stream: Any = target.stream_stream(method)()
-            client = Client(served.target, delta, node, AdapterClient(adapter, node), stream)
+            client = Client(served.server, delta, node, AdapterClient(adapter, node), stream)
             listening = asyncio.create_task(client.listen())
             try:
                 await outline(client, *row)
@@ -240,14 +240,14 @@ async def test_clearing_a_node_ends_its_streams_and_forgets_its_state() -> None:
         adapter = AdapterClient(channel, "test/id")
         await adapter.set_state(["CDS"], "AB")
         stream: Any = target.stream_stream(f"{ADS}DeltaAggregatedResources")()
-        client = Client(served.target, True, "test/id", adapter, stream)
+        client = Client(served.server, True, "test/id", adapter, stream)
         await client.subscribe("CDS")
         await stream.read()
         assert (await adapter.call("ClearState")).response
         assert await asyncio.wait_for(stream.code(), 5) == grpc.StatusCode.NOT_FOUND
         await adapter.set_state(["CDS"], "C")
         stream = target.stream_stream(f"{ADS}DeltaAggregatedResources")()
-        client = Client(served.target, True, "test/id", adapter, stream)
+        client = Client(served.server, True, "test/id", adapter, stream)
         await client.subscribe("CDS")
         response = discovery_v3.DeltaDiscoveryResponse.FromString(await stream.read())
         assert [each.name for each in response.resources] == ["C"]
