@@ -4,9 +4,7 @@
     xds-test-harness -T :18000 -A :17000 -N test/id -V "sotw aggregated" -V "incremental aggregated"
 
 The node must be of the form namespace/workload, as everywhere in Tulle. Only the aggregated variants: the services of
-single types answer UNIMPLEMENTED by decision. The harness exits with 0 whatever happens: read its results.json. Where
-it unsubscribes and has the resource updated, it does not wait for the first to arrive before it does the second, so
-on a busy machine such a row may fail by itself.
+single types answer UNIMPLEMENTED by decision. The harness exits with 0 whatever happens: read its results.json.
 
 Four rows of "incremental aggregated" fail by decision, RDS and EDS of "told if resource does not exist" and of "told
 when a resource is removed": there, Tulle says "there is nothing" with an explicit empty resource, because Envoy does
@@ -24,7 +22,7 @@ from typing import NamedTuple
 
 import grpc
 
-from tests.harness_adapter.adapter import Adapter
+from tests.harness_adapter.adapter import SETTLE, Adapter
 from tests.harness_adapter.target import HarnessTarget
 from xds.server import XdsServer
 from xds.store import Store
@@ -37,10 +35,10 @@ class Served(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def serving(target: str, adapter: str) -> AsyncIterator[Served]:
+async def serving(target: str, adapter: str, *, settle: float = SETTLE) -> AsyncIterator[Served]:
     """Both servers, listening on their addresses. Raises OSError when one cannot be had."""
     store = Store()
-    service = Adapter(store)
+    service = Adapter(store, settle)
     store.mark_ready()
     xds_target = HarnessTarget(store, service.labels, target)
     adapter_server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])

@@ -5,6 +5,7 @@ In: names and versions by node. Out: resources of those names in a ``Store``, an
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -18,16 +19,20 @@ from xds.resource import Resource, TypeUrl
 from xds.store import ScopeChange, Store
 from xds.view import View
 
+SETTLE = 0.2
+
 
 class Adapter:
     """See the module. A node is a scope of its own and sees nothing else.
 
     ``labels`` is the version last told, by (node, type URL). A request of the harness that makes no sense is refused
-    with INVALID_ARGUMENT.
+    with INVALID_ARGUMENT. ``settle``: seconds to wait before a change, because the harness does not wait itself: it
+    unsubscribes from a resource and, on another connection, has it updated in the same instant.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, settle: float = SETTLE) -> None:
         self.labels: dict[tuple[str, str], str] = {}
+        self._settle = settle
         self._store = store
         self._names: dict[str, set[tuple[TypeUrl, str]]] = {}
         self._edits = itertools.count(1)
@@ -93,7 +98,7 @@ class Adapter:
             "adapter.Adapter",
             {
                 method: grpc.unary_unary_rpc_method_handler(
-                    _refusing_nonsense(calls[method]),
+                    self._answering(calls[method]),
                     request_deserializer=MESSAGES[request].FromString,
                     response_serializer=MESSAGES[response].SerializeToString,
                 )
@@ -101,12 +106,12 @@ class Adapter:
             },
         )
 
+    def _answering(self, call: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+        async def handle(request: Any, context: Any) -> Any:
+            await asyncio.sleep(self._settle)
+            try:
+                return call(request)
+            except ValueError as error:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
-def _refusing_nonsense(call: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
-    async def handle(request: Any, context: Any) -> Any:
-        try:
-            return call(request)
-        except ValueError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-
-    return handle
+        return handle

@@ -3,7 +3,7 @@
 The habits: the node in its own requests, not in answers; one stream for all types; in SotW, every answer carries the
 names and the type of the first subscription, whatever it answers. Where the original waits for 3 s or 15 s, this one
 waits for what must come, and ``QUIET`` seconds where nothing may. It also waits until the server knows of what it
-unsubscribed from; the original does not, and may hear of one more update.
+unsubscribed from; for the original, the adapter waits.
 """
 
 from __future__ import annotations

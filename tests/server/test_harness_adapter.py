@@ -205,7 +205,7 @@ ROWS: list[tuple[Outline, bool, Sequence[tuple[str, ...]]]] = [
 async def test_outline(outline: Outline, delta: bool, rows: Sequence[tuple[str, ...]]) -> None:
     method = ADS + ("DeltaAggregatedResources" if delta else "StreamAggregatedResources")
     async with (
-        serving("127.0.0.1:0", "127.0.0.1:0") as served,
+        serving("127.0.0.1:0", "127.0.0.1:0", settle=0) as served,
         grpc.aio.insecure_channel(f"127.0.0.1:{served.target_port}") as target,
         grpc.aio.insecure_channel(f"127.0.0.1:{served.adapter_port}") as adapter,
     ):
@@ -233,7 +233,7 @@ async def test_outline(outline: Outline, delta: bool, rows: Sequence[tuple[str, 
 
 async def test_clearing_a_node_ends_its_streams_and_forgets_its_state() -> None:
     async with (
-        serving("127.0.0.1:0", "127.0.0.1:0") as served,
+        serving("127.0.0.1:0", "127.0.0.1:0", settle=0) as served,
         grpc.aio.insecure_channel(f"127.0.0.1:{served.target_port}") as target,
         grpc.aio.insecure_channel(f"127.0.0.1:{served.adapter_port}") as channel,
     ):
