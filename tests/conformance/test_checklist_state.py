@@ -146,6 +146,23 @@ def test_endpoints_sent_unasked_are_sent_again_when_asked_for(delta: bool) -> No
     assert summary(wire.poll()) == [(["A", "new"] if delta else ["new"], [])]
 
 
+@pytest.mark.parametrize("read", [False, True], ids=["before it read the new ones", "after"])
+def test_endpoints_asked_for_again_after_every_cluster_response_are_sent_once(read: bool) -> None:
+    """SotW Envoy repeats its whole request then, equal to its last answer but for the nonce it has seen."""
+    wire, first = holding(False, EDS, "AB", "A", "B")
+    want(wire, CDS)
+    wire.ack(*wire.poll(), names=[])
+    wire.put(made(CDS, "A", "2"))
+    clusters, endpoints = wire.poll()
+    assert endpoints.names == ["A"]
+    wire.ack(clusters, names=[])
+    want(wire, EDS, "A", "B", response_nonce=endpoints.nonce if read else first.nonce)
+    assert wire.poll() == []
+    wire.ack(endpoints, names=["A", "B"])
+    assert wire.poll() == []
+    assert wire.stream.settled
+
+
 def test_endpoints_of_a_type_nobody_watches_are_not_sent() -> None:
     """Endpoints go unasked to clients that ask for some on this stream; gRPC and Envoy with static clusters do not."""
     wire, _ = holding(True, CDS, "A")
