@@ -79,7 +79,7 @@ def _seconds(size: Size) -> tuple[list[float], list[float], float]:
         objects = [*_objects(applications, local), *meshes.mesh(size.services)]
         written = [response(routes) for routes in _routes(objects)]
         with (
-            PlaneProcess(directory / "state", objects) as plane,
+            PlaneProcess(directory / "state", objects, local) as plane,
             FloorProcess(directory / "floor", written[0]) as floor,
             envoys(directory, ports) as started,
         ):

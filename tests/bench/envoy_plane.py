@@ -30,6 +30,7 @@ from deploy.live_mesh import LiveMesh
 from deploy.server_certificate import ServerCertificate
 from smi.files import FileChange
 from smi.index import ObjectEvent, Upsert
+from smi.model import WorkloadKey
 from smi.objects import MeshObject
 from xds.server import XdsServer
 from xds.store import ScopeChange, Store
@@ -61,14 +62,19 @@ class Plane:
 
 @asynccontextmanager
 async def plane(
-    state_dir: Path, objects: Iterable[MeshObject], server: type[XdsServer] = XdsServer
+    state_dir: Path,
+    objects: Iterable[MeshObject],
+    sidecars: Iterable[WorkloadKey],
+    server: type[XdsServer] = XdsServer,
 ) -> AsyncIterator[Plane]:
-    """Serve `objects` as the first sync. `state_dir` gets the authority, and a join directory for each sidecar."""
+    """Serve `objects` as the first sync. `state_dir` gets the authority, and join directories of `sidecars` alone:
+    a mesh of ten thousand workloads is quickly made, and their directories are not.
+    """
     store = Store()
     live = LiveMesh(store)
     live.take(FileChange(tuple(map(Upsert, objects)), ()))
     with load_or_create(state_dir, DOMAIN, now()) as state:
-        JoinDirectories(state_dir, state).update(live.mesh.proxies.values())
+        JoinDirectories(state_dir, state).update(live.mesh.proxies[key] for key in sidecars)
         store.apply([ScopeChange(TRUST_SCOPE, (encoded(trust_secret(state.authority(now()).bundle)),))])
         store.mark_ready()
         identities = Identities(state, store, lambda: live.mesh)
@@ -131,8 +137,8 @@ class Child:
 class PlaneProcess(Child):
     """A control plane in a process of its own."""
 
-    def __init__(self, state_dir: Path, objects: Iterable[MeshObject]) -> None:
-        super().__init__(_main, state_dir, tuple(objects))
+    def __init__(self, state_dir: Path, objects: Iterable[MeshObject], sidecars: Iterable[WorkloadKey]) -> None:
+        super().__init__(_main, state_dir, tuple(objects), tuple(sidecars))
 
     @property
     def port(self) -> int:
@@ -168,13 +174,17 @@ async def answer_messages(pipe: Connection, answer: Callable[[Any], object]) -> 
     await closed
 
 
-def _main(pipe: Connection, state_dir: Path, objects: tuple[MeshObject, ...]) -> None:
+def _main(
+    pipe: Connection, state_dir: Path, objects: tuple[MeshObject, ...], sidecars: tuple[WorkloadKey, ...]
+) -> None:
     logging.disable(logging.WARNING)  # the mesh of a benchmark has diagnostics, and they are not news
-    asyncio.run(_serve(pipe, state_dir, objects))
+    asyncio.run(_serve(pipe, state_dir, objects, sidecars))
 
 
-async def _serve(pipe: Connection, state_dir: Path, objects: tuple[MeshObject, ...]) -> None:
-    async with plane(state_dir, objects) as running:
+async def _serve(
+    pipe: Connection, state_dir: Path, objects: tuple[MeshObject, ...], sidecars: tuple[WorkloadKey, ...]
+) -> None:
+    async with plane(state_dir, objects, sidecars) as running:
 
         def answer(message: Any) -> object:
             if message == "synced":

@@ -53,17 +53,18 @@ async def _measure(size: Size, seed: int, directory: Path, ports: HeldPorts) -> 
         {key: ports.take() for key in SERVERS},
     )
     mesh = ChangingMesh(chosen, seed)
+    sidecars = (*chosen.clients, *SERVERS)
     with (
-        PlaneProcess(directory / "state", mesh.objects()) as plane,
+        PlaneProcess(directory / "state", mesh.objects(), sidecars) as plane,
         envoys(directory, ports) as started,
     ):
         started.start_answers({port: name for name, port in chosen.applications.items()})
-        for key in (*chosen.clients, *SERVERS):
+        for key in sidecars:
             started.start(key, directory / "state", plane.port)
         started.wait_ready()
 
         async def synced() -> bool:
-            return await asyncio.to_thread(plane.synced) == len(chosen.clients) + len(SERVERS)
+            return await asyncio.to_thread(plane.synced) == len(sidecars)
 
         await eventually(synced, "all Envoys to be in sync", within=30)
         asked = [(found[name], name) for found in chosen.clients.values() for name in ASKED]
