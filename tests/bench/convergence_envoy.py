@@ -17,11 +17,8 @@ from pathlib import Path
 
 from google.protobuf.duration_pb2 import Duration
 
-from ca.identity import control_plane_id
 from deploy.demo.ports import HeldPorts
 from deploy.live_mesh import LiveMesh
-from deploy.sidecar.join import JoinMaterial, write_sds_files
-from deploy.sidecar.xds_cluster import xds_cluster
 from protos.envoy.config.bootstrap.v3_pb2 import Bootstrap
 from protos.envoy.config.core.v3_pb2 import ApiConfigSource, ApiVersion, ConfigSource, GrpcService
 from protos.envoy.config.route.v3_pb2 import RouteConfiguration
@@ -31,11 +28,12 @@ from smi.index import Upsert
 from smi.model import WorkloadKey
 from smi.objects import MeshObject, TrafficSplit
 from tests.bench import meshes
+from tests.bench.envoy_bootstrap import control_plane_cluster, http_listener
 from tests.bench.envoy_floor import ROUTES, FloorProcess, response
 from tests.bench.envoy_mesh import NAMESPACE, application, client, client_key, service, split
-from tests.bench.envoy_plane import DOMAIN, Child, PlaneProcess
+from tests.bench.envoy_plane import Child, PlaneProcess
 from tests.bench.envoy_polling import Poller
-from tests.bench.envoys import Amend, envoys, http_listener, wait_until
+from tests.bench.envoys import Amend, envoys, wait_until
 from tests.bench.records import Record
 from xds.resource import TypeUrl
 from xds.store import Store
@@ -83,8 +81,8 @@ def _seconds(size: Size) -> tuple[list[float], list[float], float]:
             FloorProcess(directory / "floor", written[0]) as floor,
             envoys(directory, ports) as started,
         ):
-            started.start_answers(applications)
-            amend = _with_floor(directory, floor, beside)
+            started.start_application(applications)
+            amend = _with_floor(floor, beside)
             for key in local:
                 started.start(key, directory / "state", plane.port, amend=amend)
             started.wait_ready()
@@ -152,13 +150,9 @@ def _routes(objects: list[MeshObject]) -> Iterator[RouteConfiguration]:
         yield RouteConfiguration.FromString(found.body)
 
 
-def _with_floor(directory: Path, floor: FloorProcess, ports: Mapping[WorkloadKey, int]) -> Amend:
+def _with_floor(floor: FloorProcess, ports: Mapping[WorkloadKey, int]) -> Amend:
     """Adds the floor's listener and its server to a bootstrap."""
-    files = directory / "floor-join"
-    files.mkdir()
-    token, trust = write_sds_files(files, JoinMaterial("none", floor.bundle))
-    cluster = xds_cluster("127.0.0.1", floor.port, control_plane_id(DOMAIN), str(token), str(trust))
-    cluster.name = cluster.load_assignment.cluster_name = _FLOOR_CLUSTER
+    cluster = control_plane_cluster(_FLOOR_CLUSTER, floor.port, floor.bundle)
     source = ConfigSource(
         api_config_source=ApiConfigSource(
             api_type=ApiConfigSource.DELTA_GRPC,

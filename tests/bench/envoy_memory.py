@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deploy.demo.ports import HeldPorts
 from smi.model import WorkloadKey
-from smi.objects import CaptureMode, Meta, Workload
+from smi.objects import Meta, Workload
 from tests.bench import meshes
 from tests.bench.envoy_plane import PlaneProcess
 from tests.bench.envoys import RunningEnvoy, envoys, wait_until
@@ -52,7 +52,7 @@ def measure(sizes: Iterable[Size] = SIZES[-1:]) -> Iterator[Record]:
             for workload, in_view in views:
                 with envoys(Path(directory), ports) as started:
                     state = Path(directory, "state")
-                    envoy = started.start(_key(workload), state, plane.port, capture=CaptureMode.TRANSPARENT)
+                    envoy = started.start(_key(workload), state, plane.port, capture="transparent")
                     seconds = _until_ready(envoy)
                     wait_until(lambda: plane.synced() == 1, "Envoy to be in sync")
                     if plane.rejections():

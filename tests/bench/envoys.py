@@ -10,34 +10,20 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ca.identity import control_plane_id
 from deploy.demo.ports import HeldPorts
-from deploy.sidecar.bootstrap import BootstrapSettings, bootstrap, runtime_layers, to_json
+from deploy.sidecar.bootstrap import Capture, to_json
 from deploy.sidecar.envoy import find_envoy
-from deploy.sidecar.join import read_join_directory, write_sds_files
+from deploy.sidecar.join import read_join_directory
 from deploy.sidecar.process import die_with_parent, envoy_command
 from deploy.sidecar.stats import environment_labels
 from protos.envoy.config.bootstrap.v3_pb2 import Bootstrap
-from protos.envoy.config.core.v3_pb2 import DataSource
-from protos.envoy.config.listener.v3_pb2 import Filter, FilterChain, Listener
-from protos.envoy.config.route.v3_pb2 import (
-    DirectResponseAction,
-    Route,
-    RouteConfiguration,
-    RouteMatch,
-    VirtualHost,
-)
-from protos.envoy.extensions.filters.http.router.v3_pb2 import Router
-from protos.envoy.extensions.filters.network.http_connection_manager.v3_pb2 import HttpConnectionManager, HttpFilter
 from smi.model import WorkloadKey
-from smi.objects import CaptureMode
-from tests.bench.envoy_plane import DOMAIN
-from translators.packing import packed, socket_address
+from tests.bench import envoy_bootstrap
 
 _PAUSE = 0.02
 Amend = Callable[[WorkloadKey, Bootstrap], None]
@@ -87,48 +73,25 @@ class Envoys:
         state_dir: Path,
         xds_port: int,
         *,
-        capture: CaptureMode = CaptureMode.EXPLICIT,
+        capture: Capture = "explicit",
         amend: Amend | None = None,
     ) -> RunningEnvoy:
         """Start the sidecar of a workload; `amend` may change its bootstrap before."""
-        directory = self._own_directory(key)
-        token, trust = write_sds_files(directory, read_join_directory(state_dir / "join" / str(key)))
+        material = read_join_directory(state_dir / "join" / str(key))
         admin = self.ports.take()
-        made = bootstrap(
-            BootstrapSettings(
-                namespace=key.namespace,
-                workload=key.name,
-                control_plane=control_plane_id(DOMAIN),
-                xds_host="127.0.0.1",
-                xds_port=xds_port,
-                token_file=str(token),
-                trust_file=str(trust),
-                admin_port=admin,
-                metrics_port=self.ports.take(),
-                capture="explicit" if capture is CaptureMode.EXPLICIT else "transparent",
-            )
-        )
+        made = envoy_bootstrap.sidecar(key, material, xds_port, admin, self.ports.take(), capture)
         if amend is not None:
             amend(key, made)
         return self._run(key, made, admin)
 
-    def start_answers(self, answers: Mapping[int, str]) -> None:
+    def start_application(self, answers: Mapping[int, str]) -> None:
         """Start an application for all: an Envoy that answers `answers[port]` on each port, at next to no cost."""
-        key = WorkloadKey("", "answers")
         admin = self.ports.take()
-        made = Bootstrap()
-        made.admin.address.CopyFrom(socket_address("127.0.0.1", admin))
-        made.static_resources.listeners.extend(_answering(port, text) for port, text in answers.items())
-        made.layered_runtime.layers.extend(runtime_layers())
-        self._run(key, made, admin)
-
-    def _own_directory(self, key: WorkloadKey) -> Path:
-        directory = self.directory / "envoys" / key.namespace / key.name
-        directory.mkdir(parents=True, exist_ok=True)
-        return directory
+        self._run(WorkloadKey("", "application"), envoy_bootstrap.application(answers, admin), admin)
 
     def _run(self, key: WorkloadKey, made: Bootstrap, admin_port: int) -> RunningEnvoy:
-        directory = self._own_directory(key)
+        directory = self.directory / "envoys" / key.namespace / key.name
+        directory.mkdir(parents=True)
         config, log = directory / "bootstrap.json", directory / "log"
         config.write_text(to_json(made))
         started = time.monotonic()
@@ -179,18 +142,3 @@ def wait_until(condition: Callable[[], bool], what: str, within: float = 30.0) -
 @functools.cache
 def _binary() -> Path:
     return find_envoy().path
-
-
-def http_listener(name: str, port: int, manager: HttpConnectionManager) -> Listener:
-    """A static HTTP listener on loopback."""
-    manager.http_filters.append(HttpFilter(name="envoy.filters.http.router", typed_config=packed(Router())))
-    http = Filter(name="envoy.filters.network.http_connection_manager", typed_config=packed(manager))
-    return Listener(name=name, address=socket_address("127.0.0.1", port), filter_chains=[FilterChain(filters=[http])])
-
-
-def _answering(port: int, text: str) -> Listener:
-    answer = DirectResponseAction(status=200, body=DataSource(inline_string=text))
-    routes: Iterable[Route] = [Route(match=RouteMatch(prefix="/"), direct_response=answer)]
-    host = VirtualHost(name="all", domains=["*"], routes=routes)
-    manager = HttpConnectionManager(stat_prefix="answers", route_config=RouteConfiguration(virtual_hosts=[host]))
-    return http_listener(f"answers-{port}", port, manager)

@@ -58,7 +58,7 @@ async def _measure(size: Size, seed: int, directory: Path, ports: HeldPorts) -> 
         PlaneProcess(directory / "state", mesh.objects(), sidecars) as plane,
         envoys(directory, ports) as started,
     ):
-        started.start_answers({port: name for name, port in chosen.applications.items()})
+        started.start_application({port: name for name, port in chosen.applications.items()})
         for key in sidecars:
             started.start(key, directory / "state", plane.port)
         started.wait_ready()
