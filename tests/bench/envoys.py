@@ -6,7 +6,9 @@ In: workloads, and where their control plane is. Out: running Envoys that end wi
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,13 +21,21 @@ from deploy.demo.ports import HeldPorts
 from deploy.sidecar.bootstrap import Capture, to_json
 from deploy.sidecar.envoy import find_envoy
 from deploy.sidecar.join import read_join_directory
-from deploy.sidecar.process import die_with_parent, envoy_command
+from deploy.sidecar.process import envoy_command
 from deploy.sidecar.stats import environment_labels
 from protos.envoy.config.bootstrap.v3_pb2 import Bootstrap
 from smi.model import WorkloadKey
 from tests.bench import envoy_bootstrap
 
 _PAUSE = 0.02
+_TIED = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+os.getppid() == int(sys.argv[1]) or os._exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Becomes the command after the first argument, and dies with the process of that number. Not as a `preexec_fn`: that
+needs a fork, which a process that speaks gRPC does not survive unharmed (its child closed what the parent polls)."""
 Amend = Callable[[WorkloadKey, Bootstrap], None]
 
 
@@ -97,12 +107,19 @@ class Envoys:
         started = time.monotonic()
         with log.open("wb") as output:
             process = subprocess.Popen(
-                envoy_command(_binary(), config, "error", 1),
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    "-c",
+                    _TIED,
+                    str(os.getpid()),
+                    *envoy_command(_binary(), config, "error", 1),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env=environment_labels(key.namespace, key.name),
-                preexec_fn=die_with_parent(),  # noqa: PLW1509  # it only makes system calls
             )
         self.running[key] = RunningEnvoy(process, admin_port, started, log)
         return self.running[key]
