@@ -28,17 +28,16 @@ ROUTES = "floor"
 
 
 class FloorProcess(Child):
-    """The server in a process of its own; `bundle` is what its clients must trust."""
+    """The server in a process of its own; `bundle` is what its clients must trust.
+
+    A message is a response to write to all streams, answered with when it came, on the monotonic clock.
+    """
 
     def __init__(self, state_dir: Path, routes: bytes) -> None:
         super().__init__(_main, state_dir, routes)
         self.port: int
         self.bundle: str
         self.port, self.bundle = self.first
-
-    def write(self, routes: bytes) -> float:
-        """Write a response to all streams; gives when it was told to, on the monotonic clock."""
-        return float(self.ask(routes))
 
 
 def response(routes: RouteConfiguration) -> bytes:

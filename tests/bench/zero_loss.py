@@ -89,7 +89,7 @@ async def _edit(mesh: ChangingMesh, plane: PlaneProcess, splits: int) -> Counter
 
 
 def _record(size: Size, running: Load, edits: Counter[str], seconds: float, rejections: int) -> Record:
-    params = {
+    params: dict[str, object] = {
         "envoys": size.clients + len(SERVERS),
         "requests": running.sent,
         "edits": edits.total(),
