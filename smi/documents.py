@@ -7,15 +7,15 @@ with `---` and read one by one, so that a broken one does not take its neighbour
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
 from smi import codes
 from smi.diagnostics import Diagnostic, Location
-from smi.tree import Tree, TreeError, Value, build_tree
+from smi.tree import LinedList, LinedMapping, Texts, Tree, TreeError, Value, build_tree
 
 MAX_TEXT = 8 * 1024 * 1024
 """Characters in one file."""
@@ -24,7 +24,7 @@ MAX_DOCUMENTS = 20_000
 
 _SEPARATOR = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _CONTENT = re.compile(r"^(?!---)[ \t]*[^\s#]|^---[ \t]+[^\s#]", re.MULTILINE)
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Path = tuple[str | int, ...]
 """The way from the root of a document to one of its parts: keys of mappings and positions in lists."""
@@ -32,32 +32,26 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One mapping that a file holds. `line` is where it begins, counted from 1."""
+    """One mapping that a file holds. `line` is where it begins, `offset` how many lines are before its text."""
 
     file: str
-    tree: Tree
+    value: LinedMapping
+    line: int
     offset: int
-
-    @property
-    def value(self) -> Mapping[str, Value]:
-        return cast("Mapping[str, Value]", self.tree.value)
-
-    @property
-    def line(self) -> int:
-        return self.offset + self.tree.line + 1
 
     def line_of(self, path: Path) -> int:
         """The line of the part at `path`: of its key in a mapping, of its beginning in a list.
 
         For a path that leads further than the document goes, the line of the last part that exists.
         """
-        tree, line = self.tree, self.tree.line
+        value: Value = self.value
+        line = self.line - self.offset - 1
         for step in path:
-            if isinstance(step, str) and step in tree.entries:
-                line, tree = tree.key_lines[step], tree.entries[step]
-            elif isinstance(step, int) and 0 <= step < len(tree.items):
-                tree = tree.items[step]
-                line = tree.line
+            if isinstance(value, LinedMapping) and isinstance(step, str) and step in value:
+                line, value = value.lines[step], value[step]
+            elif isinstance(value, LinedList) and isinstance(step, int) and 0 <= step < len(value):
+                line = value.lines[step]
+                value = value[step]
             else:
                 break
         return self.offset + line + 1
@@ -73,6 +67,7 @@ def parse(text: str, file: str) -> tuple[list[Document], list[Diagnostic]]:
     """
     documents: list[Document] = []
     found: list[Diagnostic] = []
+    texts = Texts()
     if len(text) > MAX_TEXT:
         message = f"the file has more than {MAX_TEXT // 1024 // 1024} MiB"
         return [], [codes.FILE_TOO_LARGE.diagnostic(message, location=Location(file, 1))]
@@ -82,13 +77,13 @@ def parse(text: str, file: str) -> tuple[list[Document], list[Diagnostic]]:
             found.append(codes.TOO_COMPLEX.diagnostic(message, location=Location(file, offset + 1)))
             break
         try:
-            tree = _tree(chunk)
+            tree = _tree(chunk, texts)
         except TreeError as error:
             place = Location(file, offset + error.line + 1)
             found.append(error.code.diagnostic(error.reason, location=place))
             continue
         if tree is not None and tree.value is not None:
-            _collect(Document(file, tree, offset), documents, found)
+            _collect(file, offset, tree, documents, found)
     return documents, found
 
 
@@ -110,10 +105,10 @@ def _only_directives(chunk: str) -> bool:
     return all(not line.strip() or line.startswith(("%", "#")) for line in chunk.splitlines())
 
 
-def _tree(chunk: str) -> Tree | None:
+def _tree(chunk: str, texts: Texts) -> Tree | None:
     """The value of one document. Raises TreeError for everything that is wrong with it."""
     try:
-        return build_tree(yaml.parse(chunk, Loader=_LOADER))
+        return build_tree(_PARSER(chunk).get_event, texts)
     except yaml.reader.ReaderError as error:
         position = error.position if isinstance(error.position, int) else 0
         raise TreeError(codes.BAD_YAML, chunk.count("\n", 0, position), _one_line(error.reason)) from error
@@ -129,17 +124,18 @@ def _one_line(reason: str) -> str:
     return " ".join(str(reason).split())[:200]
 
 
-def _collect(document: Document, documents: list[Document], found: list[Diagnostic]) -> None:
-    """Append `document`, or the items of the list that it is."""
-    waiting = [document]
+def _collect(file: str, offset: int, tree: Tree, documents: list[Document], found: list[Diagnostic]) -> None:
+    """Append the document that `tree` is, or the items of the list that it is."""
+    waiting = [(tree.value, offset + tree.line + 1)]
     while waiting:
-        current = waiting.pop()
-        value = current.tree.value
-        if not isinstance(value, dict):
+        value, line = waiting.pop()
+        if not isinstance(value, LinedMapping):
             message = "a document must be a mapping with apiVersion, kind and metadata"
-            found.append(codes.NOT_AN_OBJECT.diagnostic(message, location=current.location()))
-        elif value.get("kind") == "List" and isinstance(value.get("items"), list):
-            items = current.tree.entries["items"].items
-            waiting.extend(Document(current.file, item, current.offset) for item in reversed(items))
+            found.append(codes.NOT_AN_OBJECT.diagnostic(message, location=Location(file, line)))
+            continue
+        items = value.get("items") if value.get("kind") == "List" else None
+        if isinstance(items, LinedList):
+            lines = (offset + line + 1 for line in reversed(items.lines))
+            waiting.extend(zip(reversed(items), lines, strict=True))
         else:
-            documents.append(current)
+            documents.append(Document(file, value, line, offset))

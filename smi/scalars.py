@@ -48,11 +48,9 @@ def _number(text: str) -> Scalar:
     return text
 
 
-def resolve_scalar(text: str, tag: str | None, *, plain: bool) -> Scalar:
-    """The value of a scalar; `plain` when it had no quotes. Raises TagError for tags without meaning."""
-    if tag is None or tag == "!":
-        return resolve_plain(text) if plain and tag is None else text
-    if tag == _STR:
+def resolve_tagged(text: str, tag: str) -> Scalar:
+    """The value of a scalar with a tag, with quotes or without. Raises TagError for tags without meaning."""
+    if tag in ("!", _STR):
         return text
     if tag not in _CORE:
         raise TagError(f"the tag {tag} is not supported")

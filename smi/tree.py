@@ -1,26 +1,28 @@
 """Builds plain values with line numbers from YAML events, within fixed limits.
 
 It works on events and not on PyYAML's constructed values, because it must know the line of everything, must see
-keys that are given twice, and must stop before nesting or aliases exhaust the machine: its own stack is a list.
+keys that are given twice, and must stop before nesting or aliases exhaust the machine. It calls itself for nested
+values, and never deeper than they may be nested. No object is made for a scalar: reading files is mostly this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
 from smi import codes
 from smi.codes import Code
-from smi.scalars import Scalar, TagError, resolve_scalar
+from smi.scalars import Scalar, TagError, resolve_plain, resolve_tagged
 
 Value = Scalar | Sequence["Value"] | Mapping[str, "Value"]
 """A value as JSON knows it."""
 
 MAX_DEPTH = 64
 MAX_VALUES = 1_000_000
-"""How many values one document may hold, each alias counted as all that it stands for."""
+"""How many values one document may hold, each alias counted as all that it stands for. Keys are values too."""
 
 _MAPPING_TAGS = (None, "!", "tag:yaml.org,2002:map")
 _LIST_TAGS = (None, "!", "tag:yaml.org,2002:seq")
@@ -36,163 +38,202 @@ class TreeError(Exception):
         self.reason = reason
 
 
-@dataclass(slots=True)
-class Tree:
-    """A value and where it stands; `line` counts from 0.
+class LinedMapping(dict[str, Value]):
+    """A mapping. `lines` has the line of each key, counted from 0."""
 
-    `size` is the number of values in it and `height` its nesting, aliases expanded. `entries` has a tree for
-    each entry of a mapping, and `key_lines` the line of its key; `items` has the trees of a list.
+    __slots__ = ("lines",)
+
+    def __init__(self) -> None:
+        self.lines: dict[str, int] = {}
+
+
+class LinedList(list[Value]):
+    """A list. `lines` has the line where each item begins, counted from 0."""
+
+    __slots__ = ("lines",)
+
+    def __init__(self) -> None:
+        self.lines: list[int] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The value of a document and the line where it begins, counted from 0.
+
+    Its mappings are LinedMapping and its lists LinedList. Aliases are the value itself that they stand for.
     """
 
     line: int
-    value: Value = None
-    size: int = 1
-    height: int = 1
-    entries: dict[str, Tree] = field(default_factory=dict)
-    key_lines: dict[str, int] = field(default_factory=dict)
-    items: list[Tree] = field(default_factory=list)
+    value: Value
 
 
 @dataclass(slots=True)
-class _Open:
-    """A mapping or list that is being read. `key` None where no key is wanted: a merge (`<<`)."""
+class _Anchored:
+    """What an anchor names: `size` counts the values in it and `height` its nesting, aliases expanded."""
 
-    tree: Tree
-    anchor: str | None
-    is_mapping: bool
-    wants_key: bool
-    key: str | None = None
-    merged: list[Tree] = field(default_factory=list)
+    value: Value
+    size: int = 1
+    height: int = 0
 
 
-def build_tree(events: Iterable[yaml.Event]) -> Tree | None:
-    """The tree of the only document in `events`; None when there is none. Raises TreeError."""
-    builder = _Builder()
-    for event in events:
-        builder.feed(event)
-    return builder.root
+class Texts:
+    """What the texts of one file mean, each resolved once: equal texts become one object."""
+
+    def __init__(self) -> None:
+        self.plain: dict[str, Scalar] = {}
+        self.quoted: dict[str, str] = {}
+        self.expanded = 0
+        """Values that aliases stood for: all documents of a file share one limit."""
+
+
+def build_tree(next_event: Callable[[], Any], texts: Texts) -> Tree | None:
+    """The tree of the only document of a parser, given its `get_event`; None when there is none. Raises TreeError."""
+    tree: Tree | None = None
+    while (event := next_event()) is not None:
+        if isinstance(event, yaml.DocumentStartEvent):
+            line = event.start_mark.line if event.start_mark else 0
+            if tree is not None:
+                raise TreeError(codes.BAD_YAML, line, "a second document begins here without '---'")
+            root = next_event()
+            tree = Tree(root.start_mark.line, _Builder(next_event, texts).value(root, 0))
+    return tree
 
 
 class _Builder:
-    def __init__(self) -> None:
-        self._stack: list[_Open] = []
-        self._anchors: dict[str, Tree | None] = {}
-        self._values = 0
-        self.root: Tree | None = None
+    """Builds one document. `depth` is how many mappings and lists are around a value."""
 
-    def feed(self, event: yaml.Event) -> None:
-        line = event.start_mark.line if event.start_mark else 0
-        match event:
-            case yaml.ScalarEvent():
-                self._scalar(event, line)
-            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
-                self._start(event, line)
-            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                self._end()
-            case yaml.AliasEvent():
-                self._alias(str(event.anchor), line)
-            case yaml.DocumentStartEvent() if self.root is not None:
-                raise TreeError(codes.BAD_YAML, line, "a second document begins here without '---'")
+    def __init__(self, next_event: Callable[[], Any], texts: Texts) -> None:
+        self._next = next_event
+        self._texts = texts
+        self._plain = texts.plain
+        self._anchors: dict[str, _Anchored | None] = {}
+        self._count = 0
+        self._deepest = 0
 
-    def _scalar(self, event: yaml.ScalarEvent, line: int) -> None:
-        try:
-            value = resolve_scalar(event.value, event.tag, plain=event.style in (None, ""))
-        except TagError as error:
-            raise TreeError(codes.BAD_YAML, line, str(error)) from error
-        if event.value == "<<" and event.style in (None, "") and self._wants_key():
-            self._stack[-1].wants_key = False
-            self._stack[-1].key = None
-            return
-        self._count(1, line)
-        self._add(Tree(line, value), line, event.anchor)
+    def value(self, event: Any, depth: int) -> Value:
+        """The value that begins with `event`; its other events are taken from the parser."""
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            if event.tag is None and event.anchor is None and not event.style:
+                # What nearly every value is, without another call.
+                self._count += 1
+                if self._count > MAX_VALUES:
+                    raise _too_many(event.start_mark.line)
+                text = event.value
+                try:
+                    return self._plain[text]
+                except KeyError:
+                    scalar = self._plain[text] = resolve_plain(text)
+                    return scalar
+            return self._scalar(event)
+        if kind is yaml.AliasEvent:
+            return self._alias(event, depth)
+        return self._container(event, depth)
 
-    def _start(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent, line: int) -> None:
-        is_mapping = isinstance(event, yaml.MappingStartEvent)
+    def _scalar(self, event: Any) -> Scalar:
+        line, text = event.start_mark.line, event.value
+        self._add(1, line)
+        value: Scalar
+        if event.tag is None:
+            value = self._texts.quoted.setdefault(text, text) if event.style else resolve_plain(text)
+        else:
+            try:
+                value = resolve_tagged(text, event.tag)
+            except TagError as error:
+                raise TreeError(codes.BAD_YAML, line, str(error)) from error
+        if event.anchor is not None:
+            self._anchors[event.anchor] = _Anchored(value)
+        return value
+
+    def _container(self, event: Any, depth: int) -> Value:
+        line, anchor = event.start_mark.line, event.anchor
+        is_mapping = type(event) is yaml.MappingStartEvent
         if event.tag not in (_MAPPING_TAGS if is_mapping else _LIST_TAGS):
             raise TreeError(codes.BAD_YAML, line, f"the tag {event.tag} is not supported here")
-        if self._wants_key():
-            raise TreeError(codes.KEY_NOT_TEXT, line, "a list or mapping is used as a key")
-        self._limit_depth(1, line)
-        self._count(1, line)
-        if event.anchor:
-            self._anchors[event.anchor] = None
-        self._stack.append(_Open(Tree(line), event.anchor, is_mapping, is_mapping))
+        depth += 1
+        self._reach(depth, line)
+        self._add(1, line)
+        read = self._mapping if is_mapping else self._list
+        if anchor is None:
+            return read(depth)
+        before, deepest = self._count, self._deepest
+        self._anchors[anchor] = None
+        self._deepest = depth
+        value = read(depth)
+        self._anchors[anchor] = _Anchored(value, 1 + self._count - before, 1 + self._deepest - depth)
+        self._deepest = max(self._deepest, deepest)
+        return value
 
-    def _end(self) -> None:
-        top = self._stack.pop()
-        tree = top.tree
-        for merged in top.merged:
-            self._merge(tree, merged)
-        below = list(tree.entries.values()) if top.is_mapping else tree.items
-        tree.size = 1 + sum(child.size for child in below)
-        tree.height = 1 + max((child.height for child in below), default=0)
-        tree.value = (
-            {key: child.value for key, child in tree.entries.items()}
-            if top.is_mapping
-            else [child.value for child in below]
-        )
-        self._add(tree, tree.line, top.anchor)
+    def _mapping(self, depth: int) -> LinedMapping:
+        mapping = LinedMapping()
+        lines = mapping.lines
+        merged: list[tuple[Value, int]] = []
+        next_event = self._next
+        while type(event := next_event()) is not yaml.MappingEndEvent:
+            line = event.start_mark.line
+            if type(event) is yaml.ScalarEvent:
+                if event.value == "<<" and not event.style and event.tag is None:
+                    merged.append((self.value(next_event(), depth), line))
+                    continue
+            elif type(event) is not yaml.AliasEvent:
+                raise TreeError(codes.KEY_NOT_TEXT, line, "a list or mapping is used as a key")
+            key = self.value(event, depth)
+            if type(key) is not str:
+                raise TreeError(codes.KEY_NOT_TEXT, line, f"the key {_shown(key)} is not a text")
+            if key in lines:
+                raise TreeError(codes.DUPLICATE_KEY, line, f"the key {key[:60]!r} is given twice in one mapping")
+            lines[key] = line
+            mapping[key] = self.value(next_event(), depth)
+        for value, line in merged:
+            _merge(mapping, value, line)
+        return mapping
 
-    def _alias(self, name: str, line: int) -> None:
+    def _list(self, depth: int) -> LinedList:
+        items = LinedList()
+        next_event = self._next
+        while type(event := next_event()) is not yaml.SequenceEndEvent:
+            items.lines.append(event.start_mark.line)
+            items.append(self.value(event, depth))
+        return items
+
+    def _alias(self, event: Any, depth: int) -> Value:
+        line, name = event.start_mark.line, str(event.anchor)
         if name not in self._anchors:
             raise TreeError(codes.BAD_YAML, line, f"the alias *{name} has no anchor before it")
-        tree = self._anchors[name]
-        if tree is None:
+        anchored = self._anchors[name]
+        if anchored is None:
             raise TreeError(codes.BAD_YAML, line, f"the alias *{name} stands inside of what it stands for")
-        self._limit_depth(tree.height, line)
-        self._count(tree.size, line)
-        self._add(tree, line, None)
+        self._reach(depth + anchored.height, line)
+        self._add(anchored.size, line)
+        self._texts.expanded += anchored.size
+        if self._texts.expanded > MAX_VALUES:
+            raise TreeError(codes.TOO_COMPLEX, line, f"the aliases of the file stand for more than {MAX_VALUES} values")
+        return anchored.value
 
-    def _add(self, tree: Tree, line: int, anchor: str | None) -> None:
-        """Put a finished value where it belongs: root, item, key, or value of the last key."""
-        if anchor:
-            self._anchors[anchor] = tree
-        if not self._stack:
-            self.root = tree
-            return
-        top = self._stack[-1]
-        if not top.is_mapping:
-            top.tree.items.append(tree)
-        elif top.wants_key:
-            self._key(top, tree.value, line)
-        else:
-            if top.key is None:
-                top.merged.append(tree)
-            else:
-                top.tree.entries[top.key] = tree
-            top.wants_key = True
-
-    def _key(self, top: _Open, key: Value, line: int) -> None:
-        if not isinstance(key, str):
-            raise TreeError(codes.KEY_NOT_TEXT, line, f"the key {_shown(key)} is not a text")
-        if key in top.tree.key_lines:
-            raise TreeError(codes.DUPLICATE_KEY, line, f"the key {key[:60]!r} is given twice in one mapping")
-        top.tree.key_lines[key] = line
-        top.key = key
-        top.wants_key = False
-
-    def _merge(self, tree: Tree, merged: Tree) -> None:
-        """Add the entries of `<<: merged` that are not given in `tree` itself; earlier sources win."""
-        sources = merged.items if isinstance(merged.value, list) else [merged]
-        for source in sources:
-            if not isinstance(source.value, dict):
-                raise TreeError(codes.BAD_YAML, merged.line, "only mappings can be merged with <<")
-            for key, child in source.entries.items():
-                if key not in tree.entries:
-                    tree.entries[key] = child
-                    tree.key_lines[key] = source.key_lines[key]
-
-    def _wants_key(self) -> bool:
-        return bool(self._stack) and self._stack[-1].is_mapping and self._stack[-1].wants_key
-
-    def _limit_depth(self, height: int, line: int) -> None:
-        if len(self._stack) + height > MAX_DEPTH:
+    def _reach(self, depth: int, line: int) -> None:
+        if depth > MAX_DEPTH:
             raise TreeError(codes.TOO_COMPLEX, line, f"nested deeper than {MAX_DEPTH} levels")
+        self._deepest = max(self._deepest, depth)
 
-    def _count(self, values: int, line: int) -> None:
-        self._values += values
-        if self._values > MAX_VALUES:
-            raise TreeError(codes.TOO_COMPLEX, line, f"more than {MAX_VALUES} values, aliases expanded")
+    def _add(self, values: int, line: int) -> None:
+        self._count += values
+        if self._count > MAX_VALUES:
+            raise _too_many(line)
+
+
+def _merge(mapping: LinedMapping, merged: Value, line: int) -> None:
+    """Add the entries of `<<: merged` that are not given in `mapping` itself; earlier sources win."""
+    for source in merged if isinstance(merged, LinedList) else [merged]:
+        if not isinstance(source, LinedMapping):
+            raise TreeError(codes.BAD_YAML, line, "only mappings can be merged with <<")
+        for key, value in source.items():
+            if key not in mapping:
+                mapping[key] = value
+                mapping.lines[key] = source.lines[key]
+
+
+def _too_many(line: int) -> TreeError:
+    return TreeError(codes.TOO_COMPLEX, line, f"more than {MAX_VALUES} values, aliases expanded")
 
 
 def _shown(key: Value) -> str:
