@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smi import codes
@@ -12,18 +13,19 @@ from smi.objects import MeshObject
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A definition of an object by a file.
+    """A definition of the object `ref` by a file.
 
     `intact`: no part of it was left out. `kept`: it is from an earlier version of the file, which is broken now.
+    `source` is a digest of the text that it was read from, and `source_line` the line in it, counted from 1; empty
+    where the claim cannot be told from that text alone.
     """
 
+    ref: ObjectRef
     object: MeshObject
     intact: bool
     kept: bool = False
-
-    @property
-    def ref(self) -> ObjectRef:
-        return self.object.ref
+    source: bytes = b""
+    source_line: int = 0
 
     @property
     def place(self) -> Location:
@@ -39,37 +41,41 @@ class Claims:
 
     def __init__(self) -> None:
         self._by_file: dict[str, tuple[Claim, ...]] = {}
-        self._by_ref: dict[ObjectRef, list[Claim]] = {}
-        self._served: dict[ObjectRef, MeshObject] = {}
-        self._touched: dict[ObjectRef, None] = {}
+        self._by_ref: dict[ObjectRef, tuple[Claim, ...]] = {}
+        self._touched: dict[ObjectRef, MeshObject | None] = {}
         self._contested: dict[ObjectRef, list[Claim]] = {}
 
     def of_file(self, file: str) -> tuple[Claim, ...]:
+        """The claims of a file in their order."""
         return self._by_file.get(file, ())
 
     def replace(self, file: str, claims: tuple[Claim, ...]) -> None:
-        """From now on `file` claims exactly `claims`."""
-        for claim in self._by_file.pop(file, ()):
-            self._by_ref[claim.ref].remove(claim)
-            self._touched[claim.ref] = None
+        """From now on `file` claims exactly `claims`, which are in their order. Those that stay cost nothing."""
+        before = self._by_file.pop(file, ())
         if claims:
             self._by_file[file] = claims
+        old, new = {id(claim) for claim in before}, {id(claim) for claim in claims}
+        for claim in before:
+            if id(claim) not in new:
+                self._put(claim.ref, tuple(other for other in self._by_ref[claim.ref] if other is not claim))
         for claim in claims:
-            self._by_ref.setdefault(claim.ref, []).append(claim)
-            self._touched[claim.ref] = None
+            if id(claim) not in old:
+                others = self._by_ref.get(claim.ref)
+                self._put(claim.ref, tuple(sorted((*others, claim), key=Claim.order)) if others else (claim,))
 
     def settle(self) -> tuple[ObjectEvent, ...]:
-        """The events that lead from the objects of the last call to those of now."""
+        """The events that lead from the objects of the last call to those of now.
+
+        An object that only moved to another place is told too, although it is equal to what it was.
+        """
         events: list[ObjectEvent] = []
-        for ref in self._touched:
-            claims = sorted(self._by_ref.get(ref, ()), key=Claim.order)
-            self._contest(ref, claims)
+        for ref, served in self._touched.items():
+            claims = self._by_ref.get(ref)
+            self._contest(ref, claims or ())
             if not claims:
-                self._by_ref.pop(ref, None)
-                if self._served.pop(ref, None) is not None:
+                if served is not None:
                     events.append(Delete(ref))
-            elif not _same_at_same_place(self._served.get(ref), claims[0].object):
-                self._served[ref] = claims[0].object
+            elif served is None or not _same(served, claims[0].object):
                 events.append(Upsert(claims[0].object))
         self._touched.clear()
         return tuple(events)
@@ -83,15 +89,24 @@ class Claims:
                 found.append(codes.DUPLICATE_OBJECT.diagnostic(message, object=ref, location=other.place))
         return found
 
-    def _contest(self, ref: ObjectRef, claims: list[Claim]) -> None:
+    def _put(self, ref: ObjectRef, claims: tuple[Claim, ...]) -> None:
+        """Let `claims` be those of `ref`, and remember what it was at the last `settle()`."""
+        before = self._by_ref.get(ref)
+        self._touched.setdefault(ref, before[0].object if before else None)
+        if claims:
+            self._by_ref[ref] = claims
+        else:
+            self._by_ref.pop(ref, None)
+
+    def _contest(self, ref: ObjectRef, claims: Sequence[Claim]) -> None:
         """Remember the definitions of `ref` if it has several; kept ones are no definitions of now."""
-        written = [claim for claim in claims if not claim.kept]
+        written = [claim for claim in claims if not claim.kept] if len(claims) > 1 else []
         if len(written) > 1:
             self._contested[ref] = written
         else:
             self._contested.pop(ref, None)
 
 
-def _same_at_same_place(old: MeshObject | None, new: MeshObject) -> bool:
-    """Where an object is written is no part of its value, but whoever has the object must know."""
-    return old is not None and old == new and old.meta.location == new.meta.location
+def _same(one: MeshObject, other: MeshObject) -> bool:
+    """Whether two objects are equal and stand at the same place, which their equality leaves out."""
+    return one is other or (one.meta.location == other.meta.location and one == other)

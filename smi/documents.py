@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import yaml
@@ -65,53 +66,70 @@ def parse(text: str, file: str) -> tuple[list[Document], list[Diagnostic]]:
 
     Documents without content are skipped; the items of a `kind: List` are documents of their own.
     """
-    documents: list[Document] = []
-    found: list[Diagnostic] = []
+    parts, found = split(text, file)
     texts = Texts()
-    if len(text) > MAX_TEXT:
-        message = f"the file has more than {MAX_TEXT // 1024 // 1024} MiB"
-        return [], [codes.FILE_TOO_LARGE.diagnostic(message, location=Location(file, 1))]
-    for number, (offset, chunk) in enumerate(_chunks(text.removeprefix("\ufeff"))):
-        if number == MAX_DOCUMENTS:
-            message = f"the file has more than {MAX_DOCUMENTS} documents; the rest is not read"
-            found.append(codes.TOO_COMPLEX.diagnostic(message, location=Location(file, offset + 1)))
-            break
-        try:
-            tree = _tree(chunk, texts)
-        except TreeError as error:
-            place = Location(file, offset + error.line + 1)
-            found.append(error.code.diagnostic(error.reason, location=place))
-            continue
-        if tree is not None and tree.value is not None:
-            _collect(file, offset, tree, documents, found)
+    documents: list[Document] = []
+    for offset, part in parts:
+        inner, wrong = parse_part(part, offset, file, texts)
+        documents += inner
+        found += wrong
     return documents, found
 
 
-def _chunks(text: str) -> Iterator[tuple[int, str]]:
-    """The documents of a text with the number of lines before each; those without content are left out."""
+def split(text: str, file: str) -> tuple[list[tuple[int, str]], list[Diagnostic]]:
+    """The parts of a text between lines of `---` that have any content, each with the number of lines before it.
+
+    A text beyond the limits is not read, or not to its end; the diagnostics say so.
+    """
+    if len(text) > MAX_TEXT:
+        message = f"the file has more than {MAX_TEXT // 1024 // 1024} MiB"
+        return [], [codes.FILE_TOO_LARGE.diagnostic(message, location=Location(file, 1))]
+    parts = list(islice(_parts(text.removeprefix("\ufeff")), MAX_DOCUMENTS + 1))
+    if len(parts) <= MAX_DOCUMENTS:
+        return parts, []
+    offset, _ = parts.pop()
+    message = f"the file has more than {MAX_DOCUMENTS} documents; the rest is not read"
+    return parts, [codes.TOO_COMPLEX.diagnostic(message, location=Location(file, offset + 1))]
+
+
+def parse_part(part: str, offset: int, file: str, texts: Texts) -> tuple[list[Document], list[Diagnostic]]:
+    """The documents in a part of a file: one, or the items of a list. `texts` is shared by the parts of a file."""
+    documents: list[Document] = []
+    found: list[Diagnostic] = []
+    try:
+        tree = _tree(part, texts)
+    except TreeError as error:
+        place = Location(file, offset + error.line + 1)
+        return [], [error.code.diagnostic(error.reason, location=place)]
+    if tree is not None and tree.value is not None:
+        _collect(file, offset, tree, documents, found)
+    return documents, found
+
+
+def _parts(text: str) -> Iterator[tuple[int, str]]:
     start, line = 0, 0
     ends = [match.start() for match in _SEPARATOR.finditer(text)] + [len(text)]
     if len(ends) > 1 and _only_directives(text[: ends[0]]):
         del ends[0]  # `%YAML 1.1` belongs to the document that follows
     for end in ends:
-        chunk = text[start:end]
-        if _CONTENT.search(chunk):
-            yield line, chunk
-        line += chunk.count("\n")
+        part = text[start:end]
+        if _CONTENT.search(part):
+            yield line, part
+        line += part.count("\n")
         start = end
 
 
-def _only_directives(chunk: str) -> bool:
-    return all(not line.strip() or line.startswith(("%", "#")) for line in chunk.splitlines())
+def _only_directives(part: str) -> bool:
+    return all(not line.strip() or line.startswith(("%", "#")) for line in part.splitlines())
 
 
-def _tree(chunk: str, texts: Texts) -> Tree | None:
+def _tree(part: str, texts: Texts) -> Tree | None:
     """The value of one document. Raises TreeError for everything that is wrong with it."""
     try:
-        return build_tree(_PARSER(chunk).get_event, texts)
+        return build_tree(_PARSER(part).get_event, texts)
     except yaml.reader.ReaderError as error:
         position = error.position if isinstance(error.position, int) else 0
-        raise TreeError(codes.BAD_YAML, chunk.count("\n", 0, position), _one_line(error.reason)) from error
+        raise TreeError(codes.BAD_YAML, part.count("\n", 0, position), _one_line(error.reason)) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = _one_line(f"{error.problem or 'it cannot be read'} {error.context or ''}")

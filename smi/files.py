@@ -8,6 +8,7 @@ what was never good is missing.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from pathlib import Path
 
 from smi import codes
 from smi.claims import Claim, Claims
-from smi.decode import Decoded, decode
-from smi.diagnostics import Diagnostic, Location, ObjectRef, Severity
+from smi.decode import Decoded
+from smi.diagnostics import Diagnostic, Location, ObjectRef
 from smi.directory import Listing, Stamp, list_directory
-from smi.documents import MAX_TEXT, parse
+from smi.documents import MAX_TEXT
 from smi.index import ObjectEvent
+from smi.reading import read
 from smi.watching import settled, stirrings
 
 
@@ -75,41 +77,32 @@ class FileSource:
         if isinstance(text, Diagnostic):
             self._take(file, [], [text], broken=True)
             return
-        documents, found = parse(text, file)
-        decoded = [decode(document) for document in documents]
-        unnamed = any(outcome.ref is None and not outcome.intact for outcome in decoded)
-        broken = unnamed or any(finding.severity is Severity.ERROR for finding in found)
-        for outcome in decoded:
-            found.extend(outcome.diagnostics)
-        self._take(file, decoded, found, broken=broken)
+        reading = read(text, file, self._claims.of_file(file))
+        self._take(file, reading.outcomes, reading.found, broken=reading.broken)
 
-    def _take(self, file: str, decoded: list[Decoded], found: list[Diagnostic], *, broken: bool) -> None:
+    def _take(self, file: str, outcomes: list[Claim | Decoded], found: list[Diagnostic], *, broken: bool) -> None:
         """Claim what `file` holds now, and of what it held before what is needed to keep broken parts in force.
 
         `broken`: a part of the file could not be read, so that what is not in it may be in that part.
         """
         earlier: dict[ObjectRef, Claim] = {}
-        for claim in sorted(self._claims.of_file(file), key=Claim.order):
+        for claim in self._claims.of_file(file):
             earlier.setdefault(claim.ref, claim)
-        good = {ref for ref, claim in earlier.items() if claim.intact}
-        claims = [
-            Claim(outcome.object, outcome.intact)
-            for outcome in decoded
-            if outcome.object is not None and (outcome.intact or outcome.ref not in good)
-        ]
-        written = {claim.ref for claim in claims}
-        kept: dict[ObjectRef, Claim] = {}
-        for outcome in decoded:
-            ref = outcome.ref
-            if ref is not None and ref in good and ref not in written and ref not in kept:
-                kept[ref] = earlier[ref]
-                found.append(_kept_object(ref, outcome))
-        if broken:
-            lost = {ref: claim for ref, claim in earlier.items() if ref not in written and ref not in kept}
-            if lost:
-                found.append(_kept_file(file, found, list(lost)))
-            kept |= lost
-        claims += [Claim(claim.object, claim.intact, kept=True) for claim in kept.values()]
+        claims: list[Claim] = []
+        flawed: list[tuple[ObjectRef, Decoded]] = []
+        for outcome in outcomes:
+            if isinstance(outcome, Claim):
+                claims.append(outcome)
+            elif outcome.ref is not None:
+                good = outcome.ref in earlier and earlier[outcome.ref].intact
+                if outcome.object is not None and (outcome.intact or not good):
+                    claims.append(Claim(outcome.ref, outcome.object, outcome.intact))
+                elif good:
+                    flawed.append((outcome.ref, outcome))
+        if flawed or broken:
+            for claim in claims:
+                earlier.pop(claim.ref, None)
+            claims += _kept(earlier, flawed, found, lost_in=file if broken else "")
         self._claims.replace(file, tuple(claims))
         self._found[file] = tuple(found)
 
@@ -141,6 +134,24 @@ def _read_text(path: Path, file: str) -> str | Diagnostic:
     except UnicodeDecodeError as error:
         place = Location(file, error.object.count(b"\n", 0, error.start) + 1)
         return codes.BAD_YAML.diagnostic("the file is not UTF-8 text", location=place)
+
+
+def _kept(
+    earlier: dict[ObjectRef, Claim], flawed: list[tuple[ObjectRef, Decoded]], found: list[Diagnostic], lost_in: str
+) -> list[Claim]:
+    """The claims of `earlier`, none of which is written now, that stay in force; `found` gets what is said of them.
+
+    Those are the ones of `flawed` documents, and all others when the file `lost_in` may hold them where it is broken.
+    """
+    kept: dict[ObjectRef, Claim] = {}
+    for ref, outcome in flawed:
+        if ref in earlier and ref not in kept:
+            kept[ref] = earlier[ref]
+            found.append(_kept_object(ref, outcome))
+    lost = {ref: claim for ref, claim in earlier.items() if ref not in kept} if lost_in else {}
+    if lost:
+        found.append(_kept_file(lost_in, found, list(lost)))
+    return [dataclasses.replace(claim, kept=True, source=b"") for claim in (kept | lost).values()]
 
 
 def _kept_object(ref: ObjectRef, outcome: Decoded) -> Diagnostic:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from smi import reading
 from smi.diagnostics import ObjectRef
 from smi.directory import list_directory
 from smi.files import FileSource
@@ -341,3 +346,57 @@ def test_events_are_upserts_and_deletes(mesh):
     assert isinstance(event, Upsert)
     (mesh.root / "a.yaml").unlink()
     assert mesh.source.load().events == (Delete(ObjectRef("ServiceAccount", "default", "a")),)
+
+
+def test_an_object_that_moves_to_another_line_is_told_again(mesh):
+    mesh.write("a.yaml", join(account("a"), account("b"), split("s", 7)))
+    mesh.load()
+    mesh.write("a.yaml", join(account("a"), "# a comment\n" + account("b"), split("s", 7)))
+    change = mesh.source.load()
+    assert [(event.ref.name, event.object.meta.location.line) for event in change.events] == [("b", 6), ("s", 10)]
+    assert change.events[1].object.backends[0].weight == 7
+    assert mesh.load() == set()
+
+
+def test_an_object_that_moves_to_another_file_is_told_again(mesh):
+    mesh.write("b.yaml", account("a"))
+    mesh.load()
+    (mesh.root / "b.yaml").rename(mesh.root / "a.yaml")
+    (event,) = mesh.source.load().events
+    assert event.object.meta.location.file == "a.yaml"
+
+
+def test_only_changed_documents_of_a_file_are_read_again(mesh, monkeypatch):
+    def text(changed):
+        return join(account("a"), account(changed), "# of c\n" + account("c"), account("b") + "odd: 1\n")
+
+    mesh.write("a.yaml", text("b"))
+    mesh.load()
+    assert mesh.found == [("TL1009", "a.yaml:14"), ("TL1103", "a.yaml:17")]
+    parsed = []
+    original = reading.parse_part
+    monkeypatch.setattr(reading, "parse_part", lambda part, *others: (parsed.append(part), original(part, *others))[1])
+    mesh.write("a.yaml", text("b2"))
+    assert mesh.load() == {("Upsert", "b2"), ("Upsert", "b")}
+    assert len(parsed) == 2  # the new one, and the one of which there is something to say
+    assert mesh.found == [("TL1103", "a.yaml:17")]
+
+
+@given(st.lists(st.lists(st.sampled_from("abcde!?*"), max_size=6), min_size=2, max_size=4))
+@settings(deadline=None, max_examples=60)
+def test_whatever_is_edited_the_result_is_that_of_reading_it_anew(edits):
+    """Documents that are not read again stand at the right lines, and every event that is needed is given."""
+    pieces = {"!": account("a", "{x: y}"), "?": account("b") + "odd: 1\n", "*": "# none\n\n"}
+    with TemporaryDirectory() as place:
+        mesh = Mesh(Path(place))
+        told = {}
+        for edit in edits:
+            mesh.write("a.yaml", join(*(pieces.get(piece) or account(piece) for piece in edit)) + "\n")
+            for event in mesh.source.load().events:
+                told[event.ref] = event.object if isinstance(event, Upsert) else None
+        fresh = Mesh(Path(place))
+        anew = {event.ref: event.object for event in fresh.source.load().events}
+    told = {ref: each for ref, each in told.items() if each}
+    assert told == anew
+    assert all(each.meta.location == anew[ref].meta.location for ref, each in told.items())
+    assert fresh.source.diagnostics == mesh.source.diagnostics
