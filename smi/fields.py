@@ -25,6 +25,8 @@ _BOOLEAN_HINT = "YAML reads true, yes, on and false, no, off as booleans; put te
 class Fields:
     """One mapping, at `path` of the document of `report`. Which fields are known is what was asked for."""
 
+    __slots__ = ("_known", "_value", "path", "report")
+
     def __init__(self, report: Report, path: Path, value: Mapping[str, Value]) -> None:
         self.report = report
         self.path = path
@@ -164,6 +166,8 @@ class Fields:
         With `all_limit`, or where the name resembles one of the `limiting` fields, this is an error: a field that
         was to limit something would otherwise be ignored, and more would be allowed than was meant.
         """
+        if self._value.keys() <= self._known.keys():
+            return
         known = list(self._known)
         for key in self._value:
             if key not in self._known:

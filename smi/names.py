@@ -6,7 +6,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
+_SUBDOMAIN = re.compile(rf"{_LABEL.pattern}(?:\.{_LABEL.pattern})*")
 
 LABEL_LENGTH = 63
 SUBDOMAIN_LENGTH = 253
@@ -19,7 +20,7 @@ def is_label(text: str) -> bool:
 
 def is_subdomain(text: str) -> bool:
     """DNS labels joined by dots: what all other objects are named by."""
-    return len(text) <= SUBDOMAIN_LENGTH and all(_LABEL.fullmatch(part) for part in text.split("."))
+    return len(text) <= SUBDOMAIN_LENGTH and _SUBDOMAIN.fullmatch(text) is not None
 
 
 def closest(text: str, known: Iterable[str]) -> str | None:

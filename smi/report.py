@@ -41,6 +41,8 @@ class Report:
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """All findings in the order of their lines."""
+        if not self._found:
+            return ()
         found = [
             code.diagnostic(message, object=self.object, location=self.document.location(path), hint=hint)
             for code, path, message, hint in self._found
