@@ -55,6 +55,8 @@ def _address(spec: Fields) -> str:
 
 def _ports(spec: Fields, address: str) -> tuple[WorkloadPort, ...]:
     ports: list[WorkloadPort] = []
+    numbers: set[int] = set()
+    names: set[str] = set()
     for entry in spec.children("ports"):
         before = entry.report.left_out
         name = entry.label("name")
@@ -64,14 +66,15 @@ def _ports(spec: Fields, address: str) -> tuple[WorkloadPort, ...]:
         if app_port and app_port == number and address == _APPLICATION_ADDRESS:
             message = f"{dotted(entry.at('appPort'))}: on {address}, appPort and port must be different"
             entry.report.add(codes.BAD_VALUE, entry.at("appPort"), message)
-        for other in ports:
-            if other.port == number or (name and other.name == name):
-                key = "port" if other.port == number else "name"
-                message = f"{dotted(entry.at(key))}: the {key} {entry.raw(key)} is given twice"
-                entry.report.add(codes.DUPLICATE_ENTRY, entry.at(key), message)
-                break
+        if number in numbers or name in names:
+            key = "port" if number in numbers else "name"
+            message = f"{dotted(entry.at(key))}: the {key} {entry.raw(key)} is given twice"
+            entry.report.add(codes.DUPLICATE_ENTRY, entry.at(key), message)
         if number is not None and entry.report.left_out == before:
             ports.append(WorkloadPort(name, number, app_port))
+            numbers.add(number)
+            if name:
+                names.add(name)
     return tuple(ports)
 
 

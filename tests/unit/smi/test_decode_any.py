@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -78,6 +79,49 @@ def check(text):
 @example("- - - -\n---")
 def test_any_text(text):
     check(text)
+
+
+PIECES = re.findall(
+    r"\S+",
+    """&a &b *a *b <<: << ? : a: b: - [ ] { } , ' " | > !!str !!int !!map !x # %YAML --- ... 1 on ~ \x01 \u2028 items:
+kind:List kind: apiVersion: v1 metadata: name: spec: ports: Service""",
+)
+
+
+@given(st.lists(st.sampled_from([*PIECES, " ", "  ", "\n", "\n", "\n  ", "\t", "\r"]), max_size=60).map(" ".join))
+@settings(max_examples=400, deadline=None)
+@example("a: &a [*a]")
+@example("&a a: &a {<<: *a}")
+@example("a: &a\n  <<: {b: 1}\n  <<: [*a]")
+@example("{? <<: 1}")
+@example("a\n...\nb")
+def test_any_pieces_of_yaml(text):
+    check(text)
+
+
+words = st.sampled_from([*WORDS, *FIELDS, "yes", "1", "null", "~", "<<", "2024-01-01", "ä", "a: b", "- c", "x\ny"])
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers() | words,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=5),
+    max_leaves=25,
+)
+
+
+@given(
+    st.dictionaries(words.filter(lambda word: word != "items"), trees, min_size=1, max_size=4),
+    st.sampled_from([None, "'", '"']),
+    st.booleans(),
+)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_values_are_those_that_were_written(value, style, flow):
+    """In any style of quotes and brackets, and every part is on a line that names it."""
+    text = yaml.dump(value, Dumper=yaml.SafeDumper, default_style=style, default_flow_style=flow, allow_unicode=True)
+    (document,), found = parse(text, "any.yaml")
+    assert found == []
+    assert document.value == value
+    lines = text.splitlines()
+    for key in value:
+        assert key[0] in lines[document.line_of((key,)) - 1]
 
 
 @given(values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from smi.decode_config import duration
@@ -121,6 +123,13 @@ def test_a_wrong_upstream_is_left_out(read_spec, entry, code):
     reading = read_spec("Workload", spec)
     assert reading.object.upstreams == (Upstream("shop", "good", 1, 31001),)
     assert reading.found == [(code, 9)]
+
+
+def test_thousands_of_ports_take_no_more_than_their_number(read_spec):
+    ports = ", ".join(f"{{port: {number}}}" for number in range(1, 30_001))
+    began = time.process_time()
+    assert len(read_spec("Workload", f" {{address: 10.0.0.1, ports: [{ports}]}}").object.ports) == 30_000
+    assert time.process_time() - began < 5
 
 
 def test_a_mesh_config(read_spec):

@@ -150,6 +150,14 @@ def test_aliases_cannot_expand_without_bounds():
     assert [code for code, _ in found("\n".join(chain))] == ["TL1005"]
 
 
+def test_aliases_are_limited_for_all_documents_of_a_file_together():
+    large = "a: &a {" + ", ".join(f"k{number}: 1" for number in range(1000)) + "}\nb:\n  <<: [" + "*a, " * 400 + "]\n"
+    read, wrong = parse("---\n".join([large] * 20), "f.yaml")
+    assert [len(document.value["b"]) for document in read] == [1000]
+    assert {finding.code for finding in wrong} == {"TL1005"}
+    assert len(wrong) == 19
+
+
 def test_files_and_documents_are_limited(monkeypatch):
     assert found("a" * (documents.MAX_TEXT + 1)) == [("TL1002", 1)]
     monkeypatch.setattr(documents, "MAX_DOCUMENTS", 2)
