@@ -17,6 +17,7 @@ from ca.tokens import JoinTokens
 from deploy.admission import JoinTokenAuthenticator, authorizer
 from deploy.clock import now
 from deploy.configuration import TRUST_SCOPE, encoded
+from deploy.garbage import collector_paused, settle_in
 from deploy.identities import Identities
 from deploy.join_directories import REFRESH_SECONDS, JoinDirectories
 from deploy.live_mesh import LiveMesh
@@ -59,7 +60,9 @@ class ControlPlane:
         source = FileSource(self._options.directory)
         store = Store()
         live = LiveMesh(store)
-        live.take(source.load())
+        with collector_paused():
+            live.take(source.load())
+        settle_in()
         async with AsyncExitStack() as stack:
             state = stack.enter_context(_open_state(self._options.state, live.mesh.settings.trust_domain))
             joins = JoinDirectories(self._options.state, state)

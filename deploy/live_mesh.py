@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from deploy.configuration import Translation
 from deploy.directory import sorted_diagnostics
+from deploy.garbage import collector_paused
 from smi.diagnostics import Diagnostic, Severity
 from smi.files import FileChange
 from smi.model import WorkloadKey
@@ -32,12 +33,13 @@ class LiveMesh:
 
         Gives the proxies that are others now: new, changed, or gone.
         """
-        moved = self.mesh.apply(change.events)
-        if not self._started:
-            self.mesh.fix_trust_domain()
-            self._started = True
-        if moved is not None:
-            self._serve(moved)
+        with collector_paused():
+            moved = self.mesh.apply(change.events)
+            if not self._started:
+                self.mesh.fix_trust_domain()
+                self._started = True
+            if moved is not None:
+                self._serve(moved)
         known, self._of_source = set(self._of_source), tuple(change.diagnostics)
         _tell(each for each in self._of_source if each not in known)
         _tell(self.mesh.appeared())
