@@ -6,7 +6,8 @@ Source of the rules: the SPIFFE ID specification, sections 2.1 (trust domain) an
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
 _SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
@@ -69,12 +70,16 @@ class WorkloadIdentity:
     trust_domain: TrustDomain
     namespace: str
     service_account: str
+    _uri: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for part in (self.namespace, self.service_account):
             if not _SEGMENT.fullmatch(part) or part in (".", ".."):
                 raise IdentityError(f"invalid name {part!r} in a workload identity")
-        _ = self.spiffe_id  # names that are too long together fail here, not at first use
+        uri = f"spiffe://{self.trust_domain.name}/ns/{self.namespace}/sa/{self.service_account}"
+        if len(uri) > _MAX_ID_LENGTH:
+            raise IdentityError(f"SPIFFE ID longer than {_MAX_ID_LENGTH} bytes")
+        object.__setattr__(self, "_uri", uri)
 
     @property
     def spiffe_id(self) -> SpiffeId:
@@ -89,7 +94,13 @@ class WorkloadIdentity:
         raise IdentityError(f"{spiffe_id} does not name a workload")
 
     def __str__(self) -> str:
-        return str(self.spiffe_id)
+        return self._uri
+
+
+@lru_cache(maxsize=65_536)
+def workload_identity(trust_domain: TrustDomain, namespace: str, service_account: str) -> WorkloadIdentity:
+    """The same as `WorkloadIdentity(...)`, errors included, for those who ask for the same ones again and again."""
+    return WorkloadIdentity(trust_domain, namespace, service_account)
 
 
 def control_plane_id(trust_domain: TrustDomain) -> SpiffeId:

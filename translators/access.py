@@ -8,8 +8,8 @@ Source: Envoy's RBAC (config.rbac.v3). Empty means deny everywhere: an empty RBA
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
-from ca.identity import WorkloadIdentity
 from protos.envoy.config.core import v3_pb2 as core
 from protos.envoy.config.rbac import v3_pb2 as rbac
 from protos.envoy.config.route import v3_pb2 as route
@@ -21,74 +21,68 @@ from smi.objects import HTTPMatch
 from translators import names
 from translators.http import stale_connection_retry, unlimited
 from translators.matching import DISGUISED_PATH, header_matchers, lookalike_headers, path_regex
-from translators.packing import extension, packed
+from translators.packing import extension, pack
+from translators.routes import ANY_HOST, ANY_REQUEST
 
 HTTP_RBAC = "envoy.filters.http.rbac"
 _ANYONE = "everyone"
-
-
-def deny_all() -> rbac.RBAC:
-    """Allows what its policies name, and has none."""
-    return rbac.RBAC(action=rbac.RBAC.Action.ALLOW)
+DENY_ALL = rbac.RBAC(action=rbac.RBAC.ALLOW)
+"""Allows what its policies name, and has none. ALLOW is what an action is by default."""
+_ANYTHING = rbac.Permission(any=True)
+_EVERYONE = rbac.Policy(permissions=[_ANYTHING], principals=[rbac.Principal(any=True)])
+_TO_APPLICATION = unlimited(route.RouteAction(cluster="", retry_policy=stale_connection_retry()))
+_ROUTES = route.RouteConfiguration(
+    virtual_hosts=[
+        route.VirtualHost(name=ANY_HOST, domains=["*"], routes=[route.Route(match=ANY_REQUEST, route=_TO_APPLICATION)])
+    ]
+)
+"""The routes of any target port, without names and rules."""
 
 
 def inbound_routes(access: Access) -> route.RouteConfiguration:
     """The routes of one HTTP target port: everything goes to the application, if the rules let it."""
-    name = names.inbound_port(access.class_name, access.port)
-    action = unlimited(route.RouteAction(cluster=name, retry_policy=stale_connection_retry()))
-    made = route.RouteConfiguration(
-        name=name,
-        virtual_hosts=[
-            route.VirtualHost(
-                name=name,
-                domains=["*"],
-                routes=[route.Route(match=route.RouteMatch(prefix="/"), route=action)],
-            )
-        ],
-    )
-    rules = _rules(access, opaque=False)
-    made.typed_per_filter_config[HTTP_RBAC].CopyFrom(packed(http_rbac.RBACPerRoute(rbac=http_rbac.RBAC(rules=rules))))
+    made = route.RouteConfiguration()
+    made.CopyFrom(_ROUTES)
+    made.name = names.inbound_port(access.class_name, access.port)
+    made.virtual_hosts[0].routes[0].route.cluster = made.name
+    rules = http_rbac.RBACPerRoute()
+    _set_rules(rules.rbac.rules, access, opaque=False)
+    pack(rules, made.typed_per_filter_config[HTTP_RBAC])
     return made
 
 
 def connection_rules(access: Access) -> core.TypedExtensionConfig:
     """Who may open connections of opaque bytes to one target port."""
-    name = names.inbound_port(access.class_name, access.port)
-    return extension(name, network_rbac.RBAC(rules=_rules(access, opaque=True), stat_prefix="inbound."))
+    made = network_rbac.RBAC(stat_prefix="inbound.")
+    _set_rules(made.rules, access, opaque=True)
+    return extension(names.inbound_port(access.class_name, access.port), made)
 
 
-def _rules(access: Access, *, opaque: bool) -> rbac.RBAC:
-    rules = deny_all()
+def _set_rules(rules: rbac.RBAC, access: Access, *, opaque: bool) -> None:
+    rules.SetInParent()  # or no rules at all would be set, which allows everything
     if access.everyone:
-        rules.policies[_ANYONE].CopyFrom(
-            rbac.Policy(permissions=[rbac.Permission(any=True)], principals=[rbac.Principal(any=True)])
-        )
-        return rules
+        rules.policies[_ANYONE].CopyFrom(_EVERYONE)
+        return
     # A grant of HTTP requests is none of bytes that cannot be looked into.
-    for grant in (grant for grant in access.grants if not opaque or grant.http is None):
-        rules.policies[grant.name].CopyFrom(
-            rbac.Policy(permissions=list(_permissions(grant)), principals=list(_principals(grant.principals)))
-        )
-    return rules
-
-
-def _principals(identities: Iterable[WorkloadIdentity]) -> Iterable[rbac.Principal]:
-    for identity in identities:
-        name = matcher.StringMatcher(exact=str(identity))
-        yield rbac.Principal(authenticated=rbac.Principal.Authenticated(principal_name=name))
+    for grant in access.grants:
+        if not opaque or grant.http is None:
+            policy = rules.policies[grant.name]
+            policy.permissions.extend(_permissions(grant))
+            for identity in grant.principals:
+                policy.principals.add().authenticated.principal_name.exact = str(identity)
 
 
 def _permissions(grant: Grant) -> Iterable[rbac.Permission]:
     if grant.http is not None:
-        yield from (_request(match) for match in grant.http)
-    elif grant.ports is not None:
-        yield from (rbac.Permission(destination_port=port) for port in grant.ports)
-    else:
-        yield rbac.Permission(any=True)
+        return map(_request, grant.http)
+    if grant.ports is not None:
+        return (rbac.Permission(destination_port=port) for port in grant.ports)
+    return [_ANYTHING]
 
 
+@lru_cache(maxsize=1024)
 def _request(match: HTTPMatch) -> rbac.Permission:
-    """Requests that `match` means, without those that only look like it to us."""
+    """Requests that `match` means, without those that only look like it to us. To be copied, not changed."""
     rules = [rbac.Permission(header=header) for header in header_matchers(match)]
     if match.path_regex:
         rules.append(_path(path_regex(match.path_regex)))
@@ -96,7 +90,7 @@ def _request(match: HTTPMatch) -> rbac.Permission:
     lookalikes = (rbac.Permission(header=header) for header in lookalike_headers(match))
     rules.extend(rbac.Permission(not_rule=lookalike) for lookalike in lookalikes)
     if not rules:
-        return rbac.Permission(any=True)
+        return _ANYTHING
     return rbac.Permission(and_rules=rbac.Permission.Set(rules=rules))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from google.protobuf.struct_pb2 import Struct
+from functools import lru_cache
+
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from ca.identity import TrustDomain
@@ -12,12 +13,12 @@ from smi.model import BackendPort, InboundPort
 from smi.objects import CaptureMode
 from smi.protocol import Protocol
 from translators import names, tls
-from translators.endpoints import IN_MESH
+from translators.endpoints import PLAIN
 from translators.http import UPSTREAM_OPTIONS, upstream_options
-from translators.packing import ads, packed, seconds, single_endpoint
+from translators.packing import ADS, packed, single_endpoint
 
 _NO_LIMIT = UInt32Value(value=2**32 - 1)
-_CONNECT_TIMEOUT = 5.0
+_PLAIN_MATCH = cluster.Cluster.TransportSocketMatch(name="plain", match=PLAIN, transport_socket=tls.plain_socket())
 APPLICATION_SIDE = ("127.0.0.6", "::6")
 """Source addresses of connections from an inbound listener to the application behind a redirect: by them the
 redirect knows not to catch these connections again."""
@@ -26,23 +27,14 @@ redirect knows not to catch these connections again."""
 def outbound_cluster(backend: BackendPort, trust_domain: TrustDomain) -> cluster.Cluster:
     """The cluster of a service port: the same bytes for every client.
 
-    Whether an endpoint speaks mesh mTLS is its own matter, told by its metadata.
+    Whether an endpoint speaks mesh mTLS is its own matter: it does, unless its metadata says that it is plain. So what
+    is not known of an endpoint ends in a handshake that fails, never in plaintext.
     """
-    made = _cluster(names.outbound(backend.key), cluster.Cluster.DiscoveryType.EDS, backend.protocol)
-    made.eds_cluster_config.eds_config.CopyFrom(ads())
+    made = cluster.Cluster()
+    made.CopyFrom(_service_port(backend.protocol))
+    made.name = names.outbound(backend.key)
     made.alt_stat_name = str(backend.key)
-    made.lb_policy = cluster.Cluster.LbPolicy.LEAST_REQUEST
-    made.ignore_health_on_host_removal = True
-    mesh = Struct()
-    mesh.update({IN_MESH: True})
-    made.transport_socket_matches.extend(
-        [
-            cluster.Cluster.TransportSocketMatch(
-                name="mesh", match=mesh, transport_socket=tls.client_socket(backend.identities, trust_domain)
-            ),
-            cluster.Cluster.TransportSocketMatch(name="plain", match=Struct(), transport_socket=tls.plain_socket()),
-        ]
-    )
+    tls.set_client_socket(made.transport_socket, backend.identities, trust_domain)
     return made
 
 
@@ -50,7 +42,7 @@ def direct_cluster(backend: BackendPort, trust_domain: TrustDomain) -> cluster.C
     """Mesh mTLS to the very endpoint of a headless service that the client called."""
     made = _original_destination(names.outbound_direct(backend.key), backend.protocol)
     made.alt_stat_name = str(backend.key)
-    made.transport_socket.CopyFrom(tls.client_socket(backend.identities, trust_domain))
+    tls.set_client_socket(made.transport_socket, backend.identities, trust_domain)
     return made
 
 
@@ -61,17 +53,17 @@ def application_cluster(port: InboundPort) -> cluster.Cluster:
     """
     name = names.inbound_port(port.class_name, port.port)
     if port.capture is CaptureMode.TRANSPARENT:
-        return _to_application(_original_destination(name, port.protocol))
+        return _to_application(name, port.protocol)
     if not port.protocol.is_http:
         return _original_destination(name, port.protocol)
-    made = _cluster(name, cluster.Cluster.DiscoveryType.STATIC, port.protocol)
+    made = _cluster(name, cluster.Cluster.STATIC, port.protocol)
     made.load_assignment.CopyFrom(single_endpoint(name, "127.0.0.1", port.app_port or port.port))
     return made
 
 
 def other_ports_cluster(class_name: str) -> cluster.Cluster:
     """From the inbound listener to ports of the application that no Service names."""
-    return _to_application(_original_destination(names.inbound_port(class_name, None), Protocol.TCP))
+    return _to_application(names.inbound_port(class_name, None), Protocol.TCP)
 
 
 def passthrough_cluster() -> cluster.Cluster:
@@ -81,14 +73,24 @@ def passthrough_cluster() -> cluster.Cluster:
 
 def blackhole_cluster() -> cluster.Cluster:
     """Nowhere: what is sent here is refused."""
-    return _cluster(names.BLACKHOLE_CLUSTER, cluster.Cluster.DiscoveryType.STATIC, Protocol.TCP)
+    return _cluster(names.BLACKHOLE_CLUSTER, cluster.Cluster.STATIC, Protocol.TCP)
+
+
+@lru_cache(maxsize=len(Protocol))
+def _service_port(protocol: Protocol) -> cluster.Cluster:
+    """What the clusters of all service ports of `protocol` have in common."""
+    made = _cluster("", cluster.Cluster.EDS, protocol)
+    made.eds_cluster_config.eds_config.CopyFrom(ADS)
+    made.lb_policy = cluster.Cluster.LEAST_REQUEST
+    made.ignore_health_on_host_removal = True
+    made.transport_socket_matches.append(_PLAIN_MATCH)
+    return made
 
 
 def _cluster(name: str, kind: cluster.Cluster.DiscoveryType, protocol: Protocol) -> cluster.Cluster:
     made = cluster.Cluster(
         name=name,
         type=kind,
-        connect_timeout=seconds(_CONNECT_TIMEOUT),
         # A mesh must not limit what nobody asked it to limit: Envoy's default is 1,024 of each.
         circuit_breakers=cluster.CircuitBreakers(
             thresholds=[
@@ -109,12 +111,22 @@ def _cluster(name: str, kind: cluster.Cluster.DiscoveryType, protocol: Protocol)
 
 
 def _original_destination(name: str, protocol: Protocol) -> cluster.Cluster:
-    made = _cluster(name, cluster.Cluster.DiscoveryType.ORIGINAL_DST, protocol)
-    made.lb_policy = cluster.Cluster.LbPolicy.CLUSTER_PROVIDED
+    made = _cluster(name, cluster.Cluster.ORIGINAL_DST, protocol)
+    made.lb_policy = cluster.Cluster.CLUSTER_PROVIDED
     return made
 
 
-def _to_application(made: cluster.Cluster) -> cluster.Cluster:
+def _to_application(name: str, protocol: Protocol) -> cluster.Cluster:
+    made = cluster.Cluster()
+    made.CopyFrom(_application(protocol))
+    made.name = name
+    return made
+
+
+@lru_cache(maxsize=len(Protocol))
+def _application(protocol: Protocol) -> cluster.Cluster:
+    """What the clusters of all applications behind a redirect that speak `protocol` have in common."""
+    made = _original_destination("", protocol)
     ipv4, ipv6 = APPLICATION_SIDE
     made.upstream_bind_config.source_address.CopyFrom(core.SocketAddress(address=ipv4, port_value=0))
     extra = core.ExtraSourceAddress(address=core.SocketAddress(address=ipv6, port_value=0))

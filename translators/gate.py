@@ -35,12 +35,12 @@ def connection_gate(access: Access, port: InboundPort | None) -> core.TypedExten
     if port is not None and port.capture is CaptureMode.EXPLICIT:
         inside = _text(names.host_port("127.0.0.1", port.app_port or port.port))
     # Envoy leaves a value as it was when the next one cannot be computed: the first one makes that a refusal.
-    values = [_address(DEAD_END)]
+    gate = set_filter_state.Config(on_downstream_tls_handshake=[_CLOSED])
     if access.everyone:
-        values.append(_address(f"%CEL({inside})%"))
+        gate.on_downstream_tls_handshake.append(_address(f"%CEL({inside})%"))
     elif grants := [_condition(grant) for grant in access.grants if grant.http is None]:
-        values.append(_address(f"%CEL({' || '.join(grants)} ? {inside} : {_text(DEAD_END)})%"))
-    gate = set_filter_state.Config(on_downstream_tls_handshake=values)
+        way = _address(f"%CEL({' || '.join(grants)} ? {inside} : {_text(DEAD_END)})%")
+        gate.on_downstream_tls_handshake.append(way)
     return extension(names.gate(access.class_name, access.port), gate)
 
 
@@ -62,3 +62,6 @@ def _address(text: str) -> filter_state.FilterStateValue:
     return filter_state.FilterStateValue(
         object_key=_ADDRESS, format_string=core.SubstitutionFormatString(text_format_source=source)
     )
+
+
+_CLOSED = _address(DEAD_END)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
+from google.protobuf.wrappers_pb2 import UInt32Value
 
 from protos.envoy.config.accesslog import v3_pb2 as accesslog
 from protos.envoy.config.core import v3_pb2 as core
@@ -17,11 +17,25 @@ from protos.envoy.extensions.filters.http.router import v3_pb2 as router
 from protos.envoy.extensions.filters.network.http_connection_manager import v3_pb2 as hcm
 from protos.envoy.extensions.retry.host.previous_hosts import v3_pb2 as previous_hosts
 from protos.envoy.extensions.upstreams.http import v3_pb2 as upstream_http
-from translators.packing import ads, extension, packed, seconds
+from translators.packing import ADS, pack, packed, seconds
 
 UPSTREAM_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _LIMITS = core.HttpProtocolOptions(max_headers_count=UInt32Value(value=1000))
 """Envoy's default refuses more than 100 headers, with 431 or 502; their size stays limited to 60 KiB."""
+_MANAGER = hcm.HttpConnectionManager(
+    common_http_protocol_options=_LIMITS,
+    http_protocol_options=core.Http1ProtocolOptions(accept_http_10=True, enable_trailers=True),
+    server_header_transformation=hcm.HttpConnectionManager.PASS_THROUGH,
+    stream_idle_timeout=seconds(0),
+    # Whether an upload is welcome is for the application to say, not for a sidecar.
+    proxy_100_continue=True,
+    upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
+    skip_xff_append=True,
+)
+"""What the connection managers of both directions share. What Envoy does by default is left out: it finds the HTTP
+version by itself, believes X-Forwarded-For, and lets a request take its time to arrive.
+"""
+_ROUTER = hcm.HttpFilter(name="router", typed_config=packed(router.Router(suppress_envoy_headers=True)))
 
 
 def connection_manager(
@@ -36,34 +50,23 @@ def connection_manager(
 
     `authority` stands in for the Host header that HTTP/1.0 clients do not send.
     """
-    manager = hcm.HttpConnectionManager(
-        stat_prefix=stat_prefix,
-        codec_type=hcm.HttpConnectionManager.CodecType.AUTO,
-        common_http_protocol_options=_LIMITS,
-        http_filters=[*filters, _router()],
-        http_protocol_options=core.Http1ProtocolOptions(
-            accept_http_10=True, default_host_for_http_10=authority or "localhost", enable_trailers=True
-        ),
-        access_log=[access_log],
-        server_header_transformation=hcm.HttpConnectionManager.ServerHeaderTransformation.PASS_THROUGH,
-        stream_idle_timeout=seconds(0),
-        request_timeout=seconds(0),
-        # Whether an upload is welcome is for the application to say, not for a sidecar.
-        proxy_100_continue=True,
-        upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
-        use_remote_address=BoolValue(value=False),
-        skip_xff_append=True,
-    )
+    manager = hcm.HttpConnectionManager()
+    manager.CopyFrom(_MANAGER)
+    manager.stat_prefix = stat_prefix
+    manager.http_filters.extend([*filters, _ROUTER])
+    manager.access_log.append(access_log)
+    manager.http_protocol_options.default_host_for_http_10 = authority or "localhost"
     if isinstance(routes, str):
-        manager.rds.CopyFrom(hcm.Rds(route_config_name=routes, config_source=ads()))
+        manager.rds.config_source.CopyFrom(ADS)
+        manager.rds.route_config_name = routes
     else:
         manager.route_config.CopyFrom(routes)
     return manager
 
 
-def manager_filter(manager: hcm.HttpConnectionManager) -> listener.Filter:
-    """The connection manager as the only network filter of a chain."""
-    return listener.Filter(name="envoy.filters.network.http_connection_manager", typed_config=packed(manager))
+def set_manager(chain: listener.FilterChain, manager: hcm.HttpConnectionManager) -> None:
+    """Make the connection manager the last network filter of `chain`."""
+    pack(manager, chain.filters.add(name="http").typed_config)
 
 
 def unlimited(action: route.RouteAction) -> route.RouteAction:
@@ -79,7 +82,7 @@ def safe_retry() -> route.RetryPolicy:
         num_retries=UInt32Value(value=2),
         retry_host_predicate=[
             route.RetryPolicy.RetryHostPredicate(
-                name="envoy.retry_host_predicates.previous_hosts",
+                name="other-host",
                 typed_config=packed(previous_hosts.PreviousHostsPredicate()),
             )
         ],
@@ -102,8 +105,3 @@ def upstream_options(http2: bool) -> upstream_http.HttpProtocolOptions:
         options.use_downstream_protocol_config.http_protocol_options.CopyFrom(http1)
         options.use_downstream_protocol_config.http2_protocol_options.SetInParent()
     return options
-
-
-def _router() -> hcm.HttpFilter:
-    configured = extension("envoy.filters.http.router", router.Router(suppress_envoy_headers=True))
-    return hcm.HttpFilter(name=configured.name, typed_config=configured.typed_config)

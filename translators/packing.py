@@ -1,4 +1,8 @@
-"""Small protobuf constructions that every translator needs."""
+"""Small protobuf constructions that every translator needs.
+
+Messages in capitals, here and in the other modules, are built once and never changed: whoever puts one into another
+message copies it, which costs a tenth of building it again.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,27 @@ from google.protobuf.message import Message
 from protos.envoy.config.core import v3_pb2 as core
 from protos.envoy.config.endpoint import v3_pb2 as endpoint
 
+_TYPES = "type.googleapis.com/"
+ADS = core.ConfigSource(ads=core.AggregatedConfigSource(), resource_api_version=core.ApiVersion.V3)
+"""Ask for it on the one aggregated stream."""
+
 
 def packed(message: Message) -> Any:
     """`message` as an Any, with deterministic bytes."""
-    wrapped = Any()
-    wrapped.Pack(message, deterministic=True)
-    return wrapped
+    return Any(type_url=_TYPES + message.DESCRIPTOR.full_name, value=message.SerializeToString(deterministic=True))
+
+
+def pack(message: Message, into: Any) -> None:
+    """Make `into` hold `message`: for an Any that is a part of another message already."""
+    into.type_url = _TYPES + message.DESCRIPTOR.full_name
+    into.value = message.SerializeToString(deterministic=True)
 
 
 def extension(name: str, message: Message) -> core.TypedExtensionConfig:
     """A named extension configuration."""
-    return core.TypedExtensionConfig(name=name, typed_config=packed(message))
+    made = core.TypedExtensionConfig(name=name)
+    pack(message, made.typed_config)
+    return made
 
 
 def seconds(value: float) -> Duration:
@@ -39,8 +53,3 @@ def single_endpoint(cluster: str, address: str, port: int) -> endpoint.ClusterLo
     return endpoint.ClusterLoadAssignment(
         cluster_name=cluster, endpoints=[endpoint.LocalityLbEndpoints(lb_endpoints=[host])]
     )
-
-
-def ads() -> core.ConfigSource:
-    """Ask for it on the one aggregated stream."""
-    return core.ConfigSource(ads=core.AggregatedConfigSource(), resource_api_version=core.ApiVersion.V3)

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from protos.envoy.config.core import v3_pb2 as core
 from protos.envoy.config.route import v3_pb2 as route
 from protos.envoy.extensions.filters.network.tcp_proxy import v3_pb2 as tcp_proxy
-from smi.model import Frontend, PortKey, Rule, WeightedPort
+from smi.model import Frontend, PortKey, WeightedPort
 from smi.objects import HTTPMatch
 from translators import names
 from translators.http import safe_retry, unlimited
 from translators.matching import header_matchers, path_regex
 from translators.packing import extension, seconds
-from translators.telemetry import outbound_tags, tcp_log
+from translators.telemetry import outbound_tcp_log
 
+ANY_HOST = "any"
+ANY_REQUEST = route.RouteMatch(prefix="/")
+_ACTION = unlimited(route.RouteAction(retry_policy=safe_retry()))
+_TCP_PROXY = tcp_proxy.TcpProxy(idle_timeout=seconds(0), max_connect_attempts=UInt32Value(value=3))
 _NO_BACKEND = "tulle: no backend of this service can take traffic\n"
 
 
 def route_configuration(frontend: Frontend) -> route.RouteConfiguration:
     """The routes of an HTTP frontend. The address decided the service, so any Host is taken."""
-    return _single_host(names.outbound(frontend.key), [made for rule in frontend.rules for made in _routes(rule)])
+    made = _single_host(names.outbound(frontend.key))
+    routes = made.virtual_hosts[0].routes
+    for rule in frontend.rules:
+        for match in map(_route_match, rule.matches) if rule.matches else (ANY_REQUEST,):
+            _set_backends(routes.add(match=match), rule.backends)
+    return made
 
 
 def direct_routes(key: PortKey, cluster: str) -> route.RouteConfiguration:
     """Everything to one cluster: for clients that called an endpoint by its own address, which no split concerns."""
-    action = unlimited(route.RouteAction(cluster=cluster))
-    made = _single_host(names.outbound(key), [route.Route(match=route.RouteMatch(prefix="/"), route=action)])
+    made = _single_host(names.outbound(key))
+    made.virtual_hosts[0].routes.add(match=ANY_REQUEST, route=unlimited(route.RouteAction(cluster=cluster)))
     # Routes inside a listener are refused, and the listener with them, while their cluster still warms.
     made.validate_clusters.CopyFrom(BoolValue(value=False))
     return made
@@ -37,7 +48,7 @@ def tcp_routing(frontend: Frontend) -> core.TypedExtensionConfig:
     name = names.outbound(frontend.key)
     # Matches need HTTP: on a TCP port only the last rule, which has none, applies.
     proxy = tcp_to(frontend.rules[-1].backends, name)
-    proxy.access_log.append(tcp_log(outbound_tags(frontend.key)))
+    proxy.access_log.append(outbound_tcp_log(frontend.key))
     return extension(name, proxy)
 
 
@@ -58,27 +69,22 @@ def tcp_to(backends: tuple[WeightedPort, ...], stat_prefix: str) -> tcp_proxy.Tc
 
 def plain_tcp_proxy(stat_prefix: str, cluster: str = "") -> tcp_proxy.TcpProxy:
     """Bytes to `cluster`, for as long as both ends want: an idle database connection is none of the mesh's business."""
-    return tcp_proxy.TcpProxy(
-        stat_prefix=stat_prefix,
-        cluster=cluster,
-        idle_timeout=seconds(0),
-        max_connect_attempts=UInt32Value(value=3),
-    )
+    proxy = tcp_proxy.TcpProxy()
+    proxy.CopyFrom(_TCP_PROXY)
+    proxy.stat_prefix = stat_prefix
+    proxy.cluster = cluster
+    return proxy
 
 
-def _single_host(name: str, routes: list[route.Route]) -> route.RouteConfiguration:
-    return route.RouteConfiguration(
-        name=name, virtual_hosts=[route.VirtualHost(name=name, domains=["*"], routes=routes)]
-    )
+def _single_host(name: str) -> route.RouteConfiguration:
+    made = route.RouteConfiguration(name=name)
+    made.virtual_hosts.add(name=ANY_HOST, domains=["*"])
+    return made
 
 
-def _routes(rule: Rule) -> list[route.Route]:
-    if not rule.matches:
-        return [_route(route.RouteMatch(prefix="/"), rule.backends)]
-    return [_route(_route_match(match), rule.backends) for match in rule.matches]
-
-
+@lru_cache(maxsize=1024)
 def _route_match(match: HTTPMatch) -> route.RouteMatch:
+    """What `match` means. To be copied, not changed."""
     made = route.RouteMatch(headers=header_matchers(match))
     if match.path_regex:
         made.safe_regex.CopyFrom(path_regex(match.path_regex))
@@ -87,18 +93,15 @@ def _route_match(match: HTTPMatch) -> route.RouteMatch:
     return made
 
 
-def _route(match: route.RouteMatch, backends: tuple[WeightedPort, ...]) -> route.Route:
+def _set_backends(made: route.Route, backends: tuple[WeightedPort, ...]) -> None:
     if not backends:
-        body = core.DataSource(inline_string=_NO_BACKEND)
-        return route.Route(match=match, direct_response=route.DirectResponseAction(status=503, body=body))
-    action = unlimited(route.RouteAction(retry_policy=safe_retry()))
+        made.direct_response.status = 503
+        made.direct_response.body.inline_string = _NO_BACKEND
+        return
+    made.route.CopyFrom(_ACTION)
     if len(backends) == 1:
-        action.cluster = names.outbound(backends[0].key)
-    else:
-        action.weighted_clusters.clusters.extend(
-            route.WeightedCluster.ClusterWeight(
-                name=names.outbound(backend.key), weight=UInt32Value(value=backend.weight)
-            )
-            for backend in backends
-        )
-    return route.Route(match=match, route=action)
+        made.route.cluster = names.outbound(backends[0].key)
+        return
+    for backend in backends:
+        weighted = made.route.weighted_clusters.clusters.add(name=names.outbound(backend.key))
+        weighted.weight.value = backend.weight

@@ -8,39 +8,55 @@ knows by the SPIFFE ID that the client proved.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from protos.envoy.config.accesslog import v3_pb2 as accesslog
 from protos.envoy.extensions.access_loggers.stats import v3_pb2 as stats
 from protos.envoy.type import v3_pb2 as scope
 from smi.model import PortKey
-from translators.packing import packed
+from translators.packing import pack
 
 STAT_PREFIX = "tulle"
 _MOST_SERIES = 2000
 """Series of one kind that one logger may make: a client that finds new labels for ever must not fill memory."""
+_SCOPE = scope.Scope(
+    prefix=STAT_PREFIX,
+    max_counters=UInt32Value(value=_MOST_SERIES),
+    max_histograms=UInt32Value(value=_MOST_SERIES),
+)
+_MOST_PORTS = 1024
+"""Ports of namespaces whose logs are remembered."""
 _PEER = "%DOWNSTREAM_PEER_URI_SAN%"
 _OWN_NAMESPACE = "%ENVIRONMENT(TULLE_LOCAL_NAMESPACE)%"
 _OWN_WORKLOAD = "%ENVIRONMENT(TULLE_LOCAL_WORKLOAD)%"
 
-Tags = dict[str, str]
+Tags = Mapping[str, str]
 
 
-def outbound_tags(key: PortKey) -> Tags:
-    """Labels of traffic that a client's sidecar sends."""
-    return {
-        "direction": "outbound",
-        "source_namespace": _OWN_NAMESPACE,
-        "source_workload": _OWN_WORKLOAD,
-        "destination_namespace": key.namespace,
-        "destination_service": key.service,
-        "destination_port": str(key.port),
-        "backend": "%UPSTREAM_CLUSTER%",
-    }
+def outbound_http_log(key: PortKey) -> accesslog.AccessLog:
+    """Counts the requests that a client's sidecar sends to a service port."""
+    return _log(_to_service(_outbound_http(key.namespace, key.port), key.service))
 
 
-def inbound_tags(port: int | None) -> Tags:
-    """Labels of traffic that a server's sidecar receives."""
+def outbound_tcp_log(key: PortKey) -> accesslog.AccessLog:
+    """Counts the connections that a client's sidecar opens to a service port."""
+    return _log(_to_service(_outbound_tcp(key.namespace, key.port), key.service))
+
+
+def inbound_http_log(port: int) -> accesslog.AccessLog:
+    """Counts the requests that a server's sidecar receives on a target port."""
+    return _log(_http(_inbound(port)))
+
+
+def inbound_tcp_log(port: int | None) -> accesslog.AccessLog:
+    """Counts the connections that a server's sidecar receives on a target port, or on those that no Service names."""
+    return _log(_tcp(_inbound(port)))
+
+
+def _inbound(port: int | None) -> Tags:
     return {
         "direction": "inbound",
         "destination_namespace": _OWN_NAMESPACE,
@@ -50,44 +66,67 @@ def inbound_tags(port: int | None) -> Tags:
     }
 
 
-def http_log(tags: Tags) -> accesslog.AccessLog:
+@lru_cache(maxsize=_MOST_PORTS)
+def _outbound_http(namespace: str, port: int) -> stats.Config:
+    return _http(_outbound(namespace, port))
+
+
+@lru_cache(maxsize=_MOST_PORTS)
+def _outbound_tcp(namespace: str, port: int) -> stats.Config:
+    return _tcp(_outbound(namespace, port))
+
+
+def _outbound(namespace: str, port: int) -> Tags:
+    """Labels of traffic that a client's sidecar sends, without the one that differs most: the service."""
+    return {
+        "direction": "outbound",
+        "source_namespace": _OWN_NAMESPACE,
+        "source_workload": _OWN_WORKLOAD,
+        "backend": "%UPSTREAM_CLUSTER%",
+        "destination_namespace": namespace,
+        "destination_port": str(port),
+    }
+
+
+def _to_service(base: stats.Config, service: str) -> stats.Config:
+    made = stats.Config()
+    made.CopyFrom(base)
+    for stat in (*(each.stat for each in made.counters), *(each.stat for each in made.histograms)):
+        stat.tags.add(name="destination_service", value_format=service)
+    return made
+
+
+def _http(tags: Tags) -> stats.Config:
     """Counts requests by response code, and measures how long they took."""
-    return _log(
-        stats.Config(
-            stats_scope=_scope(),
-            counters=[_counter("requests_total", {**tags, "response_code": "%RESPONSE_CODE%"})],
-            histograms=[
-                stats.Config.Histogram(
-                    stat=_stat("request_duration_milliseconds", tags),
-                    unit=stats.Config.Histogram.Unit.Milliseconds,
-                    value_format="%DURATION%",
-                )
-            ],
-        )
+    return stats.Config(
+        stats_scope=_SCOPE,
+        counters=[_counter("requests_total", {**tags, "response_code": "%RESPONSE_CODE%"})],
+        histograms=[
+            stats.Config.Histogram(
+                stat=_stat("request_duration_milliseconds", tags),
+                unit=stats.Config.Histogram.Milliseconds,
+                value_format="%DURATION%",
+            )
+        ],
     )
 
 
-def tcp_log(tags: Tags) -> accesslog.AccessLog:
+def _tcp(tags: Tags) -> stats.Config:
     """Counts connections and the bytes that went through them."""
-    return _log(
-        stats.Config(
-            stats_scope=_scope(),
-            counters=[
-                _counter("connections_total", {**tags, "flags": "%RESPONSE_FLAGS%"}),
-                _counter("received_bytes_total", tags, "%BYTES_RECEIVED%"),
-                _counter("sent_bytes_total", tags, "%BYTES_SENT%"),
-            ],
-        )
+    return stats.Config(
+        stats_scope=_SCOPE,
+        counters=[
+            _counter("connections_total", {**tags, "flags": "%RESPONSE_FLAGS%"}),
+            _counter("received_bytes_total", tags, "%BYTES_RECEIVED%"),
+            _counter("sent_bytes_total", tags, "%BYTES_SENT%"),
+        ],
     )
-
-
-def _scope() -> scope.Scope:
-    most = UInt32Value(value=_MOST_SERIES)
-    return scope.Scope(prefix=STAT_PREFIX, max_counters=most, max_histograms=most)
 
 
 def _log(config: stats.Config) -> accesslog.AccessLog:
-    return accesslog.AccessLog(name="envoy.access_loggers.stats", typed_config=packed(config))
+    made = accesslog.AccessLog(name="stats")
+    pack(config, made.typed_config)
+    return made
 
 
 def _counter(name: str, tags: Tags, value: str = "") -> stats.Config.Counter:

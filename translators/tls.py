@@ -13,36 +13,45 @@ from ca.identity import TrustDomain, WorkloadIdentity
 from protos.envoy.config.core import v3_pb2 as core
 from protos.envoy.extensions.transport_sockets.raw_buffer import v3_pb2 as raw_buffer
 from protos.envoy.extensions.transport_sockets.tls import v3_pb2 as tls
-from protos.envoy.type.matcher import v3_pb2 as matcher
 from translators import names
-from translators.packing import ads, packed
+from translators.packing import ADS, pack, packed
 
-_SAN_URI = tls.SubjectAltNameMatcher.SanType.URI
+_URI = tls.SubjectAltNameMatcher.URI
+_TLS = "tls"
+_PARAMETERS = tls.TlsParameters(
+    tls_minimum_protocol_version=tls.TlsParameters.TLSv1_3, tls_maximum_protocol_version=tls.TlsParameters.TLSv1_3
+)
+_IDENTITY = tls.SdsSecretConfig(name=names.IDENTITY_SECRET, sds_config=ADS)
+_TRUST = tls.SdsSecretConfig(name=names.TRUST_SECRET, sds_config=ADS)
+_CLIENT = tls.UpstreamTlsContext(
+    common_tls_context=tls.CommonTlsContext(
+        tls_params=_PARAMETERS,
+        tls_certificate_sds_secret_configs=[_IDENTITY],
+        combined_validation_context=tls.CommonTlsContext.CombinedCertificateValidationContext(
+            validation_context_sds_secret_config=_TRUST
+        ),
+        alpn_protocols=[names.MESH_ALPN],
+    )
+)
+"""Without the names of those whom a client believes."""
 
 
-def client_socket(accepted: Iterable[WorkloadIdentity], trust_domain: TrustDomain) -> core.TransportSocket:
-    """The client's side: present `identity`, and believe only a server whose SPIFFE ID is one of `accepted`.
+def set_client_socket(
+    socket: core.TransportSocket, accepted: Iterable[WorkloadIdentity], trust_domain: TrustDomain
+) -> None:
+    """Make `socket` the client's side: present `identity`, believe only servers whose SPIFFE IDs are among `accepted`.
 
     An empty list must not mean "anyone of the trust domain": then no server is believed.
     """
-    sans = [str(identity) for identity in accepted] or [f"spiffe://{trust_domain}/tulle/nobody"]
-    context = tls.UpstreamTlsContext(
-        common_tls_context=tls.CommonTlsContext(
-            tls_params=_parameters(),
-            tls_certificate_sds_secret_configs=[_secret(names.IDENTITY_SECRET)],
-            combined_validation_context=tls.CommonTlsContext.CombinedCertificateValidationContext(
-                default_validation_context=tls.CertificateValidationContext(
-                    match_typed_subject_alt_names=[
-                        tls.SubjectAltNameMatcher(san_type=_SAN_URI, matcher=matcher.StringMatcher(exact=san))
-                        for san in sans
-                    ]
-                ),
-                validation_context_sds_secret_config=_secret(names.TRUST_SECRET),
-            ),
-            alpn_protocols=[names.MESH_ALPN],
-        )
-    )
-    return core.TransportSocket(name="envoy.transport_sockets.tls", typed_config=packed(context))
+    context = tls.UpstreamTlsContext()
+    context.CopyFrom(_CLIENT)
+    believed = context.common_tls_context.combined_validation_context.default_validation_context
+    for san in map(str, accepted):
+        _add(believed, san)
+    if not believed.match_typed_subject_alt_names:
+        _add(believed, f"spiffe://{trust_domain}/tulle/nobody")
+    socket.name = _TLS
+    pack(context, socket.typed_config)
 
 
 def server_socket() -> core.TransportSocket:
@@ -52,26 +61,23 @@ def server_socket() -> core.TransportSocket:
     """
     context = tls.DownstreamTlsContext(
         common_tls_context=tls.CommonTlsContext(
-            tls_params=_parameters(),
-            tls_certificate_sds_secret_configs=[_secret(names.IDENTITY_SECRET)],
-            validation_context_sds_secret_config=_secret(names.TRUST_SECRET),
+            tls_params=_PARAMETERS,
+            tls_certificate_sds_secret_configs=[_IDENTITY],
+            validation_context_sds_secret_config=_TRUST,
         ),
         require_client_certificate=BoolValue(value=True),
         disable_stateless_session_resumption=True,
         disable_stateful_session_resumption=True,
     )
-    return core.TransportSocket(name="envoy.transport_sockets.tls", typed_config=packed(context))
+    return core.TransportSocket(name=_TLS, typed_config=packed(context))
 
 
 def plain_socket() -> core.TransportSocket:
     """No TLS."""
-    return core.TransportSocket(name="envoy.transport_sockets.raw_buffer", typed_config=packed(raw_buffer.RawBuffer()))
+    return core.TransportSocket(name="raw", typed_config=packed(raw_buffer.RawBuffer()))
 
 
-def _parameters() -> tls.TlsParameters:
-    version = tls.TlsParameters.TlsProtocol.TLSv1_3
-    return tls.TlsParameters(tls_minimum_protocol_version=version, tls_maximum_protocol_version=version)
-
-
-def _secret(name: str) -> tls.SdsSecretConfig:
-    return tls.SdsSecretConfig(name=name, sds_config=ads())
+def _add(believed: tls.CertificateValidationContext, san: str) -> None:
+    added = believed.match_typed_subject_alt_names.add()
+    added.san_type = _URI
+    added.matcher.exact = san

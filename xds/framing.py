@@ -37,6 +37,8 @@ def varint(value: int) -> bytes:
     """The base-128 encoding of a non-negative integer."""
     if value < 0x80:
         return bytes((value,))
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -50,20 +52,21 @@ def field(tag: bytes, content: bytes) -> bytes:
     return tag + varint(len(content)) + content
 
 
-def _any_header(type_url: str, body_length: int) -> bytes:
-    """An ``Any`` without the bytes of its value, which follow."""
-    return field(_ANY_TYPE_URL, type_url.encode()) + _ANY_VALUE + varint(body_length)
+@lru_cache(maxsize=64)
+def _any_of(type_url: str) -> bytes:
+    """An ``Any`` without the length and the bytes of its value. There are few types, and each has many resources."""
+    return field(_ANY_TYPE_URL, type_url.encode()) + _ANY_VALUE
 
 
 def sotw_header(type_url: str, body_length: int) -> bytes:
     """What precedes a body of ``body_length`` bytes in ``DiscoveryResponse.resources``."""
-    wrapped = _any_header(type_url, body_length)
+    wrapped = _any_of(type_url) + varint(body_length)
     return _RESPONSE_RESOURCES + varint(len(wrapped) + body_length) + wrapped
 
 
 def delta_header(type_url: str, name: str, version: str, body_length: int) -> bytes:
     """What precedes a body of ``body_length`` bytes in ``DeltaDiscoveryResponse.resources``."""
-    wrapped = _any_header(type_url, body_length)
+    wrapped = _any_of(type_url) + varint(body_length)
     inner = (
         field(_RESOURCE_NAME, name.encode())
         + field(_RESOURCE_VERSION, version.encode())

@@ -6,6 +6,7 @@ In: a protobuf message and its name. Out: an immutable value that every stream s
 from __future__ import annotations
 
 import enum
+from binascii import b2a_base64
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -14,7 +15,9 @@ from google.protobuf.message import Message
 from protos.envoy.config.cluster import v3_pb2 as cluster_v3
 from xds import framing
 
-_VERSION_BYTES = 12
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_VERSION_BYTES = 8
+"""Versions are compared only with those of the same resource, but travel with each. As text these are 11 characters."""
 
 
 class TypeUrl(enum.StrEnum):
@@ -32,13 +35,18 @@ class TypeUrl(enum.StrEnum):
     ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 
 
+_TYPES = {type_url.rpartition("/")[2]: type_url for type_url in TypeUrl}
+_EDS = cluster_v3.Cluster.EDS
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One version of one named resource.
 
     ``version`` is a hash of ``body``, so it is equal across restarts and replicas. Within one response, resources go
     out in order of ``(rank, name)``. ``endpoints`` is set on clusters that take their endpoints from EDS: the name of
-    their ClusterLoadAssignment. The headers are what precedes ``body`` in a response (see ``framing``).
+    their ClusterLoadAssignment. The headers are what precedes ``body`` in a response (see ``framing``); that of delta,
+    which nearly every proxy speaks, is made once.
     """
 
     type_url: TypeUrl
@@ -47,7 +55,6 @@ class Resource:
     version: str
     rank: int = 0
     endpoints: str = ""
-    sotw_header: bytes = field(repr=False, compare=False, default=b"")
     delta_header: bytes = field(repr=False, compare=False, default=b"")
 
     @property
@@ -56,9 +63,20 @@ class Resource:
         return self.type_url is TypeUrl.SECRET
 
     @property
+    def sotw_header(self) -> bytes:
+        return framing.sotw_header(self.type_url, len(self.body))
+
+    @property
     def order(self) -> tuple[int, str]:
         """The sort key within one response."""
         return (self.rank, self.name)
+
+
+def named(message: Message) -> tuple[TypeUrl, str]:
+    """The resource type of ``message``, and the name that it carries itself. Raises KeyError for any other message."""
+    type_url = _TYPES[message.DESCRIPTOR.full_name]
+    name: str = getattr(message, "cluster_name" if type_url is TypeUrl.ENDPOINT else "name")
+    return type_url, name
 
 
 def resource(type_url: TypeUrl, name: str, message: Message, *, rank: int = 0) -> Resource:
@@ -67,27 +85,24 @@ def resource(type_url: TypeUrl, name: str, message: Message, *, rank: int = 0) -
     Serialization is deterministic (map fields!), or equal content would get two versions.
     Raises ValueError when the message is not of the type that ``type_url`` names, or the name is empty.
     """
-    expected = type_url.rpartition("/")[2]
-    if message.DESCRIPTOR.full_name != expected:
-        raise ValueError(f"resource {name!r}: a {message.DESCRIPTOR.full_name} is not a {expected}")
+    kind = message.DESCRIPTOR.full_name
+    if _TYPES.get(kind) is not type_url:
+        raise ValueError(f"resource {name!r}: a {kind} is not a {type_url.rpartition('/')[2]}")
     if not name:
-        raise ValueError(f"a resource of type {expected} has no name")
+        raise ValueError(f"a resource of type {kind} has no name")
     body = message.SerializeToString(deterministic=True)
-    version = blake2b(body, digest_size=_VERSION_BYTES).hexdigest()
-    return Resource(
-        type_url=type_url,
-        name=name,
-        body=body,
-        version=version,
-        rank=rank,
-        endpoints=_endpoints_of(message),
-        sotw_header=framing.sotw_header(type_url, len(body)),
-        delta_header=framing.delta_header(type_url, name, version, len(body)),
-    )
+    version = _version(body)
+    delta_header = framing.delta_header(type_url, name, version, len(body))
+    endpoints = _endpoints_of(message) if isinstance(message, cluster_v3.Cluster) else ""
+    return Resource(type_url, name, body, version, rank, endpoints, delta_header)
 
 
-def _endpoints_of(message: Message) -> str:
-    """The EDS resource a cluster asks for: its ``service_name``, else its own name; "" for anything else."""
-    if not isinstance(message, cluster_v3.Cluster) or message.type != cluster_v3.Cluster.EDS:
-        return ""
-    return message.eds_cluster_config.service_name or message.name
+def _version(body: bytes) -> str:
+    """A hash of ``body`` in letters, digits, dashes and underscores."""
+    digest = blake2b(body, digest_size=_VERSION_BYTES).digest()
+    return b2a_base64(digest, newline=False).rstrip(b"=").translate(_URL_SAFE).decode()
+
+
+def _endpoints_of(cluster: cluster_v3.Cluster) -> str:
+    """The EDS resource a cluster asks for: its ``service_name``, else its own name; "" without EDS."""
+    return (cluster.eds_cluster_config.service_name or cluster.name) if cluster.type == _EDS else ""

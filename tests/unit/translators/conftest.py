@@ -33,7 +33,7 @@ MESSAGES: dict[TypeUrl, type[Message]] = {
     TypeUrl.LISTENER: Listener,
     TypeUrl.ROUTE: RouteConfiguration,
 }
-MANAGER = "envoy.filters.network.http_connection_manager"
+MANAGER = "http"
 M = TypeVar("M", bound=Message)
 
 
@@ -51,6 +51,9 @@ class Sent:
 
     def cluster(self, name: str) -> Cluster:
         return _of(Cluster, self.messages[TypeUrl.CLUSTER, name])
+
+    def endpoints(self, name: str) -> ClusterLoadAssignment:
+        return _of(ClusterLoadAssignment, self.messages[TypeUrl.ENDPOINT, name])
 
     def routes(self, name: str) -> RouteConfiguration:
         return _of(RouteConfiguration, self.messages[TypeUrl.ROUTE, name])

@@ -114,7 +114,7 @@ def test_an_endpoint_in_the_mesh_is_reached_over_mtls_and_by_its_own_address() -
     assert not manager.route_config.validate_clusters.value
     direct = made.cluster("outbound/ns/db/80/direct")
     assert direct.type == Cluster.DiscoveryType.ORIGINAL_DST
-    assert direct.transport_socket.name == "envoy.transport_sockets.tls"
+    assert direct.transport_socket.name == "tls"
 
 
 def test_tcp_to_an_endpoint_in_the_mesh() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protos.envoy.extensions.filters.network.http_connection_manager.v3_pb2 import HttpConnectionManager
+from protos.envoy.extensions.retry.host.previous_hosts.v3_pb2 import PreviousHostsPredicate
 from protos.envoy.extensions.upstreams.http.v3_pb2 import HttpProtocolOptions
 from smi.model import MeshSnapshot
 from smi.objects import Upstream
@@ -79,9 +80,8 @@ def test_a_safe_retry_on_another_endpoint(made: Sent) -> None:
     retry = route.route.retry_policy
     assert set(retry.retry_on.split(",")) == {"connect-failure", "refused-stream", "reset-before-request"}
     assert retry.num_retries.value == 2
-    assert [predicate.name for predicate in retry.retry_host_predicate] == [
-        "envoy.retry_host_predicates.previous_hosts"
-    ]
+    (another_host,) = retry.retry_host_predicate
+    assert another_host.typed_config.Is(PreviousHostsPredicate.DESCRIPTOR)
 
 
 def test_any_host_is_taken_since_the_address_decides(made: Sent) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from protos.envoy.config.core.v3_pb2 import TransportSocket
 from protos.envoy.config.listener.v3_pb2 import FilterChain
+from protos.envoy.extensions.transport_sockets.raw_buffer.v3_pb2 import RawBuffer
 from protos.envoy.extensions.transport_sockets.tls.v3_pb2 import (
     CommonTlsContext,
     DownstreamTlsContext,
@@ -22,8 +23,8 @@ WEB = {"app": "web"}
 
 
 def client_context(mesh: MeshSnapshot, cluster: str = "outbound/ns/web/80") -> UpstreamTlsContext:
-    matches = sent(mesh, mesh_client(mesh)).cluster(cluster).transport_socket_matches
-    return unpacked(matches[0].transport_socket.typed_config, UpstreamTlsContext)
+    socket = sent(mesh, mesh_client(mesh)).cluster(cluster).transport_socket
+    return unpacked(socket.typed_config, UpstreamTlsContext)
 
 
 def mesh_client(mesh: MeshSnapshot) -> str:
@@ -95,11 +96,16 @@ def test_an_endpoint_says_by_itself_whether_it_speaks_mtls() -> None:
         mk_workload("a", labels=WEB),
         mk_workload("b", labels=WEB, address="10.0.0.2", sidecar=False),
     )
-    made = sent(mesh, "a")
-    assert [match.name for match in made.cluster("outbound/ns/web/80").transport_socket_matches] == ["mesh", "plain"]
-    matches = made.cluster("outbound/ns/web/80").transport_socket_matches
-    assert dict(matches[0].match) == {"tulle.dev/in-mesh": True}
-    assert not dict(matches[1].match), "whatever is left"
+    cluster = sent(mesh, "a").cluster("outbound/ns/web/80")
+    assert cluster.transport_socket.typed_config.Is(UpstreamTlsContext.DESCRIPTOR), "whatever says nothing"
+    (plain,) = cluster.transport_socket_matches
+    assert plain.transport_socket.typed_config.Is(RawBuffer.DESCRIPTOR)
+    (locality,) = sent(mesh, "a").endpoints("outbound/ns/web/80").endpoints
+    said = {
+        each.endpoint.address.socket_address.address: dict(each.metadata.filter_metadata)
+        for each in locality.lb_endpoints
+    }
+    assert said == {"10.0.0.1": {}, "10.0.0.2": {"envoy.transport_socket_match": plain.match}}
 
 
 def test_strict_mode_has_one_way_in() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from google.protobuf import struct_pb2
 
@@ -10,7 +12,7 @@ from protos.envoy.config.listener import v3_pb2 as listener_v3
 from protos.envoy.config.route import v3_pb2 as route_v3
 from protos.envoy.extensions.transport_sockets.tls import v3_pb2 as tls_v3
 from xds.placeholder import placeholder
-from xds.resource import TypeUrl, resource
+from xds.resource import TypeUrl, named, resource
 
 CLASSES = {
     TypeUrl.CLUSTER: cluster_v3.Cluster,
@@ -42,7 +44,7 @@ def test_a_version_is_the_content_and_nothing_else() -> None:
     one = resource(TypeUrl.CLUSTER, "a", with_keys(keys))
     other = resource(TypeUrl.CLUSTER, "a", with_keys(keys[::-1]), rank=3)
     assert one.version == other.version
-    assert len(one.version) == 24
+    assert re.fullmatch("[A-Za-z0-9_-]{11}", one.version), "64 bits, printable"
     assert one.version != resource(TypeUrl.CLUSTER, "a", cluster_v3.Cluster(name="a")).version
 
 
@@ -74,6 +76,14 @@ def test_a_resource_has_a_name() -> None:
 )
 def test_the_endpoints_of_a_cluster(cluster: cluster_v3.Cluster, endpoints: str) -> None:
     assert resource(TypeUrl.CLUSTER, "a", cluster).endpoints == endpoints
+
+
+def test_a_message_names_itself() -> None:
+    for type_url, kind in CLASSES.items():
+        field = "cluster_name" if type_url is TypeUrl.ENDPOINT else "name"
+        assert named(kind(**{field: "a"})) == (type_url, "a")
+    with pytest.raises(KeyError):
+        named(struct_pb2.Struct())
 
 
 def test_content_is_not_printed() -> None:
