@@ -21,7 +21,7 @@ from smi.objects import HTTPMatch
 from translators import names
 from translators.http import stale_connection_retry, unlimited
 from translators.matching import DISGUISED_PATH, header_matchers, lookalike_headers, path_regex
-from translators.packing import extension, pack
+from translators.packing import extension, pack, packed
 from translators.routes import ANY_HOST, ANY_REQUEST
 
 HTTP_RBAC = "envoy.filters.http.rbac"
@@ -30,6 +30,8 @@ DENY_ALL = rbac.RBAC(action=rbac.RBAC.ALLOW)
 """Allows what its policies name, and has none. ALLOW is what an action is by default."""
 _ANYTHING = rbac.Permission(any=True)
 _EVERYONE = rbac.Policy(permissions=[_ANYTHING], principals=[rbac.Principal(any=True)])
+_STAT_PREFIX = "inbound."
+_NO_CONNECTIONS = packed(network_rbac.RBAC(rules=DENY_ALL, stat_prefix=_STAT_PREFIX))
 _TO_APPLICATION = unlimited(route.RouteAction(cluster="", retry_policy=stale_connection_retry()))
 _ROUTES = route.RouteConfiguration(
     virtual_hosts=[
@@ -53,9 +55,12 @@ def inbound_routes(access: Access) -> route.RouteConfiguration:
 
 def connection_rules(access: Access) -> core.TypedExtensionConfig:
     """Who may open connections of opaque bytes to one target port."""
-    made = network_rbac.RBAC(stat_prefix="inbound.")
+    name = names.inbound_port(access.class_name, access.port)
+    if not access.everyone and all(grant.http is not None for grant in access.grants):
+        return core.TypedExtensionConfig(name=name, typed_config=_NO_CONNECTIONS)
+    made = network_rbac.RBAC(stat_prefix=_STAT_PREFIX)
     _set_rules(made.rules, access, opaque=True)
-    return extension(names.inbound_port(access.class_name, access.port), made)
+    return extension(name, made)
 
 
 def _set_rules(rules: rbac.RBAC, access: Access, *, opaque: bool) -> None:

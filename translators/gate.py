@@ -12,6 +12,9 @@ filter `set_filter_state`, the filter state that ORIGINAL_DST clusters take thei
 from __future__ import annotations
 
 import json
+from functools import lru_cache
+
+from google.protobuf.any_pb2 import Any
 
 from protos.envoy.config.core import v3_pb2 as core
 from protos.envoy.extensions.filters.common.set_filter_state import v3_pb2 as filter_state
@@ -19,7 +22,7 @@ from protos.envoy.extensions.filters.network.set_filter_state import v3_pb2 as s
 from smi.model import Access, Grant, InboundPort
 from smi.objects import CaptureMode
 from translators import names
-from translators.packing import extension
+from translators.packing import packed
 
 GATE_TYPE = "type.googleapis.com/envoy.extensions.filters.network.set_filter_state.v3.Config"
 DEAD_END = "127.0.0.1:0"
@@ -34,14 +37,23 @@ def connection_gate(access: Access, port: InboundPort | None) -> core.TypedExten
     inside = _AS_CALLED
     if port is not None and port.capture is CaptureMode.EXPLICIT:
         inside = _text(names.host_port("127.0.0.1", port.app_port or port.port))
-    # Envoy leaves a value as it was when the next one cannot be computed: the first one makes that a refusal.
-    gate = set_filter_state.Config(on_downstream_tls_handshake=[_CLOSED])
+    way = ""
     if access.everyone:
-        gate.on_downstream_tls_handshake.append(_address(f"%CEL({inside})%"))
+        way = f"%CEL({inside})%"
     elif grants := [_condition(grant) for grant in access.grants if grant.http is None]:
-        way = _address(f"%CEL({' || '.join(grants)} ? {inside} : {_text(DEAD_END)})%")
-        gate.on_downstream_tls_handshake.append(way)
-    return extension(names.gate(access.class_name, access.port), gate)
+        way = f"%CEL({' || '.join(grants)} ? {inside} : {_text(DEAD_END)})%"
+    return core.TypedExtensionConfig(name=names.gate(access.class_name, access.port), typed_config=_leading(way))
+
+
+@lru_cache(maxsize=1024)
+def _leading(way: str) -> Any:
+    """The gate that opens `way`, or none if that is empty. To be copied, not changed.
+
+    Envoy leaves a value as it was when the next one cannot be computed: the first one makes that a refusal.
+    """
+    return packed(
+        set_filter_state.Config(on_downstream_tls_handshake=[_address(text) for text in (DEAD_END, way) if text])
+    )
 
 
 def _condition(grant: Grant) -> str:
@@ -62,6 +74,3 @@ def _address(text: str) -> filter_state.FilterStateValue:
     return filter_state.FilterStateValue(
         object_key=_ADDRESS, format_string=core.SubstitutionFormatString(text_format_source=source)
     )
-
-
-_CLOSED = _address(DEAD_END)

@@ -33,12 +33,11 @@ _DELTA_CONTROL_PLANE = b"\x3a"
 _CONTROL_PLANE_IDENTIFIER = b"\x0a"
 
 
+@lru_cache(maxsize=4096)
 def varint(value: int) -> bytes:
-    """The base-128 encoding of a non-negative integer."""
+    """The base-128 encoding of a non-negative integer. Lengths repeat: most are remembered."""
     if value < 0x80:
         return bytes((value,))
-    if value < 0x4000:
-        return bytes((value & 0x7F | 0x80, value >> 7))
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)

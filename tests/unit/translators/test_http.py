@@ -78,7 +78,7 @@ def test_the_proxies_do_not_show_themselves(made: Sent) -> None:
 def test_a_safe_retry_on_another_endpoint(made: Sent) -> None:
     (route,) = made.routes("outbound/ns/web/80").virtual_hosts[0].routes
     retry = route.route.retry_policy
-    assert set(retry.retry_on.split(",")) == {"connect-failure", "refused-stream", "reset-before-request"}
+    assert set(retry.retry_on.split(",")) == {"refused-stream", "reset-before-request"}
     assert retry.num_retries.value == 2
     (another_host,) = retry.retry_host_predicate
     assert another_host.typed_config.Is(PreviousHostsPredicate.DESCRIPTOR)
