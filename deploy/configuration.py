@@ -16,7 +16,7 @@ from smi.model import PortKey, ProxyModel, WorkloadClass, WorkloadKey
 from smi.objects import CaptureMode
 from smi.resolve.mesh import MeshModel, ModelChange
 from translators import names, owners
-from xds.resource import Resource, TypeUrl, resource
+from xds.resource import Resource, TypeUrl, named, resource
 from xds.store import ScopeChange
 from xds.view import View
 
@@ -173,8 +173,7 @@ def encoded_all(messages: Iterable[Message]) -> Resources:
 
 def encoded(message: Message) -> Resource:
     """`message` as an xDS resource, under the name that it carries itself."""
-    type_url = TypeUrl(f"type.googleapis.com/{message.DESCRIPTOR.full_name}")
-    name = str(getattr(message, "cluster_name" if type_url is TypeUrl.ENDPOINT else "name"))
+    type_url, name = named(message)
     rank = _SENT_LAST if name == names.VIRTUAL_OUTBOUND_LISTENER else 0
     return resource(type_url, name, message, rank=rank)
 

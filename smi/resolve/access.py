@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ca.identity import WorkloadIdentity
+from ca.identity import WorkloadIdentity, workload_identity
 from smi.model import Access, Grant
 from smi.objects import AccessRule, HTTPMatch, TrafficTarget
 from smi.protocol import Protocol
@@ -18,7 +18,6 @@ from smi.resolve import codes
 from smi.resolve.age import age_key
 from smi.resolve.declared import Declared
 from smi.resolve.findings import Findings
-from smi.resolve.members import identity_of
 
 MOST_SEPARATORS = 6
 """Dashes and underscores in the name of a header that access depends on. Applications that take `x_role` for `x-role`
@@ -47,8 +46,8 @@ class ResolvedTarget:
 
 def resolve_target(target: TrafficTarget, declared: Declared, findings: Findings) -> ResolvedTarget | None:
     """A target that may grant something; None for one that cannot, whatever it is for."""
-    domain = declared.config.trust_domain
-    principals = tuple(sorted({identity_of(domain, source.namespace, source.name) for source in target.sources}))
+    domain = declared.trust_domain
+    principals = tuple(sorted({workload_identity(domain, source.namespace, source.name) for source in target.sources}))
     http, ports, all_ports = _routes(target, declared, findings)
     if not principals or (http is None and ports is None):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ca.identity import TrustDomain
 from smi.index import Key, MeshIndex, ObjectChange
 from smi.objects import (
     CaptureMode,
@@ -39,7 +40,7 @@ class Declared:
     """The declared objects of an index. `config` is read without being written down: all cells depend on it."""
 
     def __init__(self, graph: Graph, index: MeshIndex) -> None:
-        self.config: MeshConfig = index.config
+        self.configure(index.config)
         self.namespaces: Source[str, Namespace] = Source(graph, index.namespaces)
         self.services: Source[Key, Service] = Source(graph, index.services)
         self.workloads: Source[Key, Workload] = Source(graph, index.workloads)
@@ -69,6 +70,11 @@ class Declared:
             "HTTPRouteGroup": self.http_route_groups,
             "TCPRoute": self.tcp_routes,
         }
+
+    def configure(self, config: MeshConfig) -> None:
+        """From now on `config` holds. Raises IdentityError for a trust domain that is none."""
+        self.config = config
+        self.trust_domain = TrustDomain(config.trust_domain)
 
     def take(self, change: ObjectChange) -> None:
         """An object has changed in the index: tell whoever depends on it."""

@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ca.identity import IdentityError, TrustDomain, WorkloadIdentity
+from ca.identity import IdentityError, WorkloadIdentity, workload_identity
 from smi.objects import CaptureMode, Workload
 from smi.resolve import codes
 from smi.resolve.age import age_key
@@ -32,18 +32,12 @@ class Member:
     reach: ReachSpec | None = None
 
 
-@lru_cache(maxsize=1 << 16)
-def identity_of(trust_domain: str, namespace: str, service_account: str) -> WorkloadIdentity:
-    """The identity of a service account. Raises IdentityError for names that no SPIFFE ID can hold."""
-    return WorkloadIdentity(TrustDomain(trust_domain), namespace, service_account)
-
-
 def resolve_member(workload: Workload, declared: Declared, findings: Findings) -> Member | None:
     """A workload as a member; None if it has a sidecar and can have no identity: nothing may lead to it."""
     if not workload.sidecar:
         return Member(workload)
     try:
-        identity = identity_of(declared.config.trust_domain, workload.meta.namespace, workload.service_account)
+        identity = workload_identity(declared.trust_domain, workload.meta.namespace, workload.service_account)
     except IdentityError as error:
         findings.add(codes.IDENTITY_INVALID, str(error), workload)
         return None
@@ -111,7 +105,7 @@ def _holder(place: tuple[str, str, int], declared: Declared) -> Workload | None:
 
 def _can_join(workload: Workload, declared: Declared) -> bool:
     try:
-        identity_of(declared.config.trust_domain, workload.meta.namespace, workload.service_account)
+        workload_identity(declared.trust_domain, workload.meta.namespace, workload.service_account)
     except IdentityError:
         return False
     return True

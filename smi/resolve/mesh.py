@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ca.identity import TrustDomain
 from smi.diagnostics import Diagnostic
 from smi.index import Key, MeshIndex, ObjectEvent
 from smi.model import (
@@ -22,7 +21,6 @@ from smi.model import (
     WorkloadClass,
     WorkloadKey,
 )
-from smi.objects import MeshConfig
 from smi.resolve import codes
 from smi.resolve.cells import Derived, Graph
 from smi.resolve.declared import Declared
@@ -64,7 +62,7 @@ class MeshModel:
         ports = self._ports = PortCells(self._graph, self._declared, self._members)
         proxies = self._proxies = ProxyCells(self._graph, self._declared, self._members, ports)
 
-        self.settings = _settings(self._declared.config)
+        self.settings = MeshSettings(self._declared.trust_domain, self._declared.config.egress)
         self.backends: Mapping[PortKey, BackendPort] = ports.backends.values
         self.endpoints: Mapping[PortKey, EndpointSet] = ports.endpoints.values
         self.frontends: Mapping[PortKey, Frontend] = ports.frontends.values
@@ -152,15 +150,11 @@ class MeshModel:
         self._graph.findings.replace((self, "config"), found)
         if wanted == self._declared.config:
             return False
-        self._declared.config = wanted
-        self.settings = _settings(wanted)
+        self._declared.configure(wanted)
+        self.settings = MeshSettings(self._declared.trust_domain, wanted.egress)
         self._graph.invalidate()
         return True
 
     def _member(self, key: Key, findings: Findings) -> Member | None:
         workload = self._declared.workloads.values.get(key)
         return None if workload is None else resolve_member(workload, self._declared, findings)
-
-
-def _settings(config: MeshConfig) -> MeshSettings:
-    return MeshSettings(TrustDomain(config.trust_domain), config.egress)
