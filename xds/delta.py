@@ -15,6 +15,9 @@ class DeltaStream(Stream):
 
     protocol = "delta"
 
+    def _resumes(self, request: DeltaDiscoveryRequest) -> bool:
+        return bool(request.initial_resource_versions)
+
     def _subscribe(self, sub: SubStream, request: DeltaDiscoveryRequest) -> None:
         """The nonce is for answers only: a stale one never costs the client a change of subscription."""
         subscription = sub.subscription

@@ -15,6 +15,9 @@ class SotwStream(Stream):
 
     protocol = "sotw"
 
+    def _resumes(self, request: DiscoveryRequest) -> bool:
+        return bool(request.version_info)
+
     def _subscribe(self, sub: SubStream, request: DiscoveryRequest) -> None:
         """A stale request is not answered: the client repeats its names in the answer to the newer response.
 

@@ -25,6 +25,8 @@ from xds.subscription import TooManyNames
 from xds.substream import SubStream, World
 from xds.view import Change
 
+PATIENCE = 1.0
+"""Seconds a client that resumes may take to ask for clusters and endpoints before it gets routes all the same."""
 MAX_UNKNOWN_TYPES = 32
 """Types nobody serves that one stream may ask for; each costs a little memory."""
 
@@ -87,6 +89,8 @@ class Stream(ABC):
         self._nonce = 0
         self._outstanding: dict[str, str] = {}
         self._drained_at = -math.inf
+        self._users_at = -math.inf
+        self._warming: set[str] = set()
 
     # -- in
 
@@ -97,7 +101,7 @@ class Stream(ABC):
         """
         if not request.type_url:
             raise ProtocolError("a request on an aggregated stream must have a type_url")
-        sub = self._substream(request.type_url)
+        sub = self.substreams.get(request.type_url) or self._begin(request, now)
         answer = self._answer(sub, request, now)
         try:
             self._subscribe(sub, request)
@@ -112,16 +116,25 @@ class Stream(ABC):
             if sub is not None:
                 sub.offer(change, now)
 
-    def _substream(self, type_url: str) -> SubStream:
-        sub = self.substreams.get(type_url)
-        if sub is None:
-            if len(self.substreams) >= MAX_UNKNOWN_TYPES + len(TypeUrl):
-                raise ProtocolError("too many resource types")
-            sub = SubStream(type_url, self._world, delta=self.protocol == "delta", prefix=self._prefix(type_url))
-            self.substreams[type_url] = sub
-            # Responses go out in this order; types nobody serves come last.
-            self.substreams = dict(sorted(self.substreams.items(), key=lambda item: _PUSH_ORDER.get(item[0], _LAST)))
+    def _begin(self, request: Any, now: float) -> SubStream:
+        """The first request of a type.
+
+        A client that resumes asks type by type, Envoy often for clusters last. Listeners and routes wait until it has
+        asked for what they lead to: what is new since then would answer 503.
+        """
+        type_url = request.type_url
+        if len(self.substreams) >= MAX_UNKNOWN_TYPES + len(TypeUrl):
+            raise ProtocolError("too many resource types")
+        if type_url in CLUSTER_USERS and not self._asked_for_hosts() and self._resumes(request):
+            self._users_at = now + PATIENCE
+        sub = SubStream(type_url, self._world, delta=self.protocol == "delta", prefix=self._prefix(type_url))
+        # Responses go out in this order; types nobody serves come last.
+        subs = {**self.substreams, type_url: sub}
+        self.substreams = dict(sorted(subs.items(), key=lambda item: _PUSH_ORDER.get(item[0], _LAST)))
         return sub
+
+    def _asked_for_hosts(self) -> bool:
+        return TypeUrl.CLUSTER in self.substreams and TypeUrl.ENDPOINT in self.substreams
 
     def _answer(self, sub: SubStream, request: Any, now: float) -> Ack | Nack | None:
         """A NACK is known by its error_detail, never by versions. A nonce counts within its own type only."""
@@ -139,8 +152,12 @@ class Stream(ABC):
     def poll(self, now: float) -> list[Response]:
         """All there is to send now, in the order to send it in."""
         responses: list[Response] = []
+        if now >= self._users_at or self._asked_for_hosts():
+            self._users_at = -math.inf
+        if self._warming:
+            self._warm(())
         for sub in self.substreams.values():
-            if sub.quiet:
+            if sub.quiet or (sub.type_url in CLUSTER_USERS and now < self._users_at):
                 continue
             batches = sub.collect(now, self._outstanding)
             if sub.type_url == TypeUrl.LISTENER and any(map(_drains, batches)):
@@ -163,6 +180,8 @@ class Stream(ABC):
     def deadline(self) -> float | None:
         """When ``poll`` is to be called even if nothing happens; None for never."""
         times = [time for sub in self.substreams.values() if not sub.quiet and (time := sub.deadline()) is not None]
+        if self._users_at > -math.inf:
+            times.append(self._users_at)
         return min(times, default=None)
 
     @property
@@ -174,12 +193,18 @@ class Stream(ABC):
         return iter(self.substreams.values())
 
     def _warm(self, batches: Iterable[Batch]) -> None:
+        """Clusters of these batches that are new or changed wait for their endpoints."""
+        self._warming.update(
+            cluster.endpoints
+            for batch in batches
+            for cluster in batch.resources
+            if cluster.endpoints and batch.is_new(cluster)
+        )
         endpoints = self.substreams.get(TypeUrl.ENDPOINT)
         if endpoints is not None:
-            for batch in batches:
-                for cluster in batch.resources:
-                    if cluster.endpoints and batch.is_new(cluster):
-                        endpoints.resend(cluster.endpoints)
+            for name in self._warming:
+                endpoints.resend(name)
+            self._warming.clear()
 
     def _send(self, sub: SubStream, batches: Iterable[Batch]) -> Iterator[Response]:
         for whole in batches:
@@ -198,6 +223,10 @@ class Stream(ABC):
     @abstractmethod
     def _prefix(self, type_url: str) -> bytes:
         """What begins every response of a type."""
+
+    @abstractmethod
+    def _resumes(self, request: Any) -> bool:
+        """Whether the first request of a type says that the client holds resources from an earlier stream."""
 
     @abstractmethod
     def _subscribe(self, sub: SubStream, request: Any) -> None:

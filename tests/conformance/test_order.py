@@ -7,6 +7,7 @@ import pytest
 from protos.envoy.config.cluster import v3_pb2 as cluster_v3
 from tests.conformance.model import CDS, ECDS, EDS, LDS, RDS, SDS, Sent, Wire, made
 from xds.resource import Resource, TypeUrl, resource
+from xds.stream import PATIENCE
 
 both = pytest.mark.parametrize("delta", [True, False], ids=["delta", "sotw"])
 
@@ -99,6 +100,135 @@ def test_after_a_reconnect_endpoints_of_changed_clusters_are_sent_again() -> Non
     assert kinds(wire.poll()) == [EDS]
     wire.request(CDS, initial_resource_versions={"A": made(CDS, "A").version})
     assert kinds(wire.poll()) == [CDS, EDS]
+
+
+def resuming(delta: bool, url: TypeUrl, *names: str) -> dict[str, object]:
+    """The fields of a first request that says the client holds something already."""
+    if delta:
+        return {"resource_names_subscribe": names, "initial_resource_versions": {"A": made(url, "A").version}}
+    return {"resource_names": names, "version_info": "held"}
+
+
+@both
+@pytest.mark.parametrize("last", [CDS, EDS], ids=lambda url: url.name)
+def test_who_resumes_gets_routes_when_it_has_asked_for_what_they_lead_to(delta: bool, last: TypeUrl) -> None:
+    """What is new since it was last connected goes in order: a route to a cluster it does not have answers 503."""
+    wire = Wire(delta=delta)
+    wire.put(*(made(url, "A") for url in (CDS, EDS)), *(made(url, "A", "2") for url in (ECDS, LDS, RDS)))
+    for url in (RDS, ECDS, LDS):
+        wire.request(url, **resuming(delta, url, "A"))
+    first = CDS if last is EDS else EDS
+    wire.request(first, **resuming(delta, first, "A"))
+    assert kinds(wire.poll()) == ([] if first is CDS and delta else [first])
+    assert wire.stream.deadline() == PATIENCE
+    assert wire.poll(after=0.5) == []
+    wire.request(last, **resuming(delta, last, "A"))
+    answers = kinds(wire.poll())
+    assert answers[-3:] == [ECDS, LDS, RDS]
+    assert wire.stream.deadline() is None
+
+
+@both
+def test_who_resumes_and_never_asks_for_clusters_gets_routes_after_a_second(delta: bool) -> None:
+    wire = Wire(delta=delta)
+    wire.put(made(RDS, "A", "2"))
+    wire.request(RDS, **resuming(delta, RDS, "A"))
+    assert wire.poll(after=0.9) == []
+    assert kinds(wire.poll(after=0.1)) == [RDS]
+    wire.put(made(RDS, "A", "3"))
+    assert kinds(wire.poll()) == [RDS]
+
+
+@both
+def test_endpoints_of_a_cluster_sent_before_the_client_spoke_of_endpoints_follow_it(delta: bool) -> None:
+    """Then a cluster may be newer than the names the client asks for first."""
+    wire = Wire(delta=delta)
+    wire.put(*(made(url, name) for url in (CDS, EDS) for name in "AB"))
+    wire.request(CDS)
+    assert kinds(wire.poll()) == [CDS]
+    wire.request(EDS, **{"resource_names_subscribe" if delta else "resource_names": ["A"]})
+    assert [each.names for each in wire.poll()] == [["A", "B"]]
+
+
+# -- endpoints that came unasked, and the subscription to them
+
+
+def brought(delta: bool) -> tuple[Envoy, Sent]:
+    """A client that is being sent a new cluster and, unasked, its endpoints."""
+    wire = envoy(delta, "A")
+    wire.put(made(CDS, "new"), made(EDS, "new"))
+    clusters, endpoints = wire.poll()
+    wire.ack_all([clusters])
+    assert endpoints.names == ["new"]
+    return wire, endpoints
+
+
+def subscribe(wire: Envoy, *names: str, nonce: str = "") -> None:
+    """Ask for endpoints of A, and of others besides."""
+    if not wire.delta:
+        nonce = nonce or "stale"
+    wire.wanted[EDS] = ["A", *names]
+    wire.want(EDS, ["A", *names] if not wire.delta else list(names), response_nonce=nonce)
+
+
+@both
+def test_who_subscribes_before_it_answers_needs_no_second_copy(delta: bool) -> None:
+    """It takes the response in with the subscription in force."""
+    wire, endpoints = brought(delta)
+    subscribe(wire, "new")
+    assert wire.poll() == []
+    wire.ack(endpoints, names=["A", "new"])
+    assert wire.poll() == []
+    assert wire.stream.settled
+    wire.put(made(EDS, "new", "2"))
+    assert [each.names for each in wire.poll()] == [["new"]]
+
+
+@both
+def test_who_subscribes_with_its_answer_or_later_may_have_dropped_the_first(delta: bool) -> None:
+    wire, endpoints = brought(delta)
+    subscribe(wire, "new", nonce=endpoints.nonce)
+    (again,) = wire.poll()
+    assert again.names == ["new"]
+    wire, endpoints = brought(delta)
+    wire.ack(endpoints, names=["A"])
+    assert wire.poll() == []
+    subscribe(wire, "new", nonce=endpoints.nonce)
+    assert [each.names for each in wire.poll()] == [["new"]]
+
+
+@both
+def test_what_changed_meanwhile_is_sent(delta: bool) -> None:
+    wire, endpoints = brought(delta)
+    wire.put(made(EDS, "new", "2"))
+    assert wire.poll() == []
+    subscribe(wire, "new")
+    if not delta:
+        wire.ack(endpoints, names=["A", "new"])
+    assert [each.versions for each in wire.poll()] == [{"new": made(EDS, "new", "2").version}]
+
+
+@both
+def test_what_came_unasked_and_is_rejected_is_held_back(delta: bool) -> None:
+    wire, endpoints = brought(delta)
+    subscribe(wire, "new")
+    wire.nack(endpoints, "new: bad", **({} if delta else {"resource_names": ["A", "new"]}))
+    sent = wire.poll()
+    if not delta:
+        # Here the subscription came with the rejection: it is answered once more.
+        (again,) = sent
+        wire.nack(again, "new: bad", resource_names=["A", "new"])
+    assert wire.poll() == []
+    assert set(wire.stream.substreams[EDS].held) == {"new"}
+    assert [each.names for each in wire.poll(after=1.0)] == [["new"]]
+
+
+def test_asking_a_second_time_is_answered() -> None:
+    wire, _ = brought(True)
+    subscribe(wire, "new")
+    assert wire.poll() == []
+    subscribe(wire, "new")
+    assert [each.names for each in wire.poll()] == [["new"]]
 
 
 def rename(wire: Wire) -> None:

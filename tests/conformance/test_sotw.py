@@ -6,7 +6,7 @@ import pytest
 
 from tests.conformance.model import CDS, ECDS, EDS, LDS, RDS, SDS, Sent, Wire, made
 from xds.resource import TypeUrl
-from xds.stream import Ack
+from xds.stream import PATIENCE, Ack
 
 by_type = pytest.mark.parametrize("url", list(TypeUrl), ids=lambda url: url.name)
 full = pytest.mark.parametrize("url", [CDS, LDS], ids=lambda url: url.name)
@@ -217,7 +217,7 @@ def test_a_stale_request_is_neither_answered_nor_a_rejection(url: TypeUrl) -> No
 def test_the_nonce_of_an_earlier_stream_is_not_stale(url: TypeUrl) -> None:
     wire = world(url, "A")
     wire.request(url, resource_names=["A"], response_nonce="17", version_info="old")
-    assert wire.poll()[0].names == ["A"]
+    assert wire.poll(after=PATIENCE)[0].names == ["A"]
 
 
 @by_type
