@@ -104,7 +104,7 @@ class SubStream:
                     del names[name]
         if demand.everything:
             self._everything = True
-            self._initial = initial
+            self._initial = initial or self._initial
         if not (initial or brought or self.leaving or self.held):
             self.pending.update(dict.fromkeys(demand.names, ASKED))
             return
@@ -241,14 +241,16 @@ class SubStream:
         removed: list[str] = []
         batch = Batch(resources, removed=removed, changed_at=self._changed_at)
         listing = self._world.listing(self.type_url) if self._everything else None
+        whole = False
         if listing is not None:
             self._greet(listing, now, resources, removed)
+        whole = listing is not None and len(resources) == len(listing)
         if self.pending:
             self._settle(now, batch, resources, removed)
         if self.leaving:
             self._let_go(now, outstanding, resources, removed)
         alone = self._retry(now, resources, batch.bases, heal=bool(removed)) if self.held else []
-        if listing is not None and len(resources) == len(listing):
+        if listing is not None and whole and len(resources) == len(listing):
             batch.resources = batch.listing = listing
         elif len(resources) > 1:
             resources.sort(key=_in_order)

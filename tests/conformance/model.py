@@ -269,9 +269,37 @@ class ModelClient:
         return wanted
 
 
+_TOLD_ONCE = (CDS, EDS, LDS, RDS)
+"""Types whose removal is told or remembered, so that the same bytes are never sent twice for nothing."""
+
+
 class DeltaModel(ModelClient):
-    def update(self, type_url: TypeUrl, subscribe: Sequence[str] = (), unsubscribe: Sequence[str] = ()) -> None:
+    """Checks on top that nothing is sent without a change, a question, or a cluster that needs it."""
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__(wire)
+        self.told: dict[tuple[str, str], str] = {}
+
+    def pump(self, after: float = 0.0) -> int:
+        count = super().pump(after)
+        for sent in list(self.queue)[len(self.queue) - count :]:
+            for name, version in sent.versions.items():
+                unchanged = self.told.get((sent.type_url, name)) == version
+                assert not unchanged or self.rejections or sent.type_url not in _TOLD_ONCE, (sent.type_url, name)
+                self.told[sent.type_url, name] = version
+                if sent.type_url == CDS:
+                    self.told.pop((EDS, name), None)
+            for name in sent.removed:
+                self.told.pop((sent.type_url, name), None)
+        return count
+
+    def update(
+        self, type_url: TypeUrl, subscribe: Sequence[str] = (), unsubscribe: Sequence[str] = (), nonce: str = ""
+    ) -> None:
         first = type_url not in self.types
+        spoken_of = {*subscribe, *unsubscribe}
+        for key in [key for key in self.told if key[0] == type_url and not spoken_of.isdisjoint((key[1], "*"))]:
+            del self.told[key]
         holds = self.types.setdefault(type_url, Holds())
         if first and not subscribe and type_url in FULL_STATE:
             holds.wildcard = True
@@ -280,7 +308,12 @@ class DeltaModel(ModelClient):
         holds.named -= set(unsubscribe)
         if not holds.wildcard:
             holds.versions = {name: version for name, version in holds.versions.items() if name in holds.named}
-        self.wire.request(type_url, resource_names_subscribe=subscribe, resource_names_unsubscribe=unsubscribe)
+        self.wire.request(
+            type_url,
+            resource_names_subscribe=subscribe,
+            resource_names_unsubscribe=unsubscribe,
+            response_nonce=nonce,
+        )
 
     def reconnected(self, wire: Wire) -> DeltaModel:
         """A new stream that reports what is held, as Envoy does: the lone wildcard in its legacy form."""

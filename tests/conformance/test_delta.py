@@ -338,6 +338,24 @@ def test_a_wildcard_client_gets_what_it_lacks(url: TypeUrl, wanted: list[str]) -
     assert [each.removed for each in (sent, *rest)] == ([["gone"]] if url is LDS else [[], ["gone"]])
 
 
+def test_versions_are_remembered_when_the_wildcard_is_asked_for_again_at_once() -> None:
+    wire = Wire()
+    wire.request(LDS, initial_resource_versions=versions(made(LDS, "gone")))
+    wire.request(LDS, resource_names_subscribe=["*"])
+    assert [each.removed for each in wire.poll(after=PATIENCE)] == [["gone"]]
+
+
+def test_a_stand_in_beside_a_spared_resource_is_not_all_there_is() -> None:
+    """As many resources as the view has, but not those."""
+    wire = Wire()
+    wire.put(made(RDS, "A"))
+    wire.request(CDS)
+    wire.request(EDS)
+    wire.poll()
+    wire.request(RDS, resource_names_subscribe=["*", "B"], initial_resource_versions=versions(made(RDS, "A")))
+    assert [each.names for each in wire.poll()] == [["B"]]
+
+
 @pytest.mark.parametrize("url", [RDS, ECDS, CDS, LDS], ids=lambda url: url.name)
 def test_a_current_version_spares_a_named_resource(url: TypeUrl) -> None:
     wire = Wire()

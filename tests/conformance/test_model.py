@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.conformance.model import (
     CDS,
@@ -40,6 +48,7 @@ LONGEST_QUIET = 700.0
 class Machine(RuleBasedStateMachine):
     client: ModelClient
     delta: bool
+    notes: ClassVar = {made(url, name, note).version: note for url in TypeUrl for name in NAMES for note in NOTES}
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,6 +110,30 @@ class Machine(RuleBasedStateMachine):
             assert self.wire.stream.deadline() is None
             assert self.client.pump(1000.0) == 0
             assert self.client.rejections == 0
+            self.nothing_changes()
+            assert self.client.pump(1000.0) == 0
+
+    def nothing_changes(self) -> None:
+        """What comes to nothing: equal bytes, an equal view, what is not in view, an answer to what was not sent."""
+        record = self.store.record(PROXY)
+        assert record.view is not None
+        self.store.set_view(PROXY, View(tuple(record.view.scopes)))
+        self.store.set_own(PROXY, tuple(each for of_type in record.own.values() for each in of_type.values()))
+        for type_url in TypeUrl:
+            for name in NAMES:
+                found = record.lookup(type_url, name)
+                if found is not None and found.name not in record.own.get(type_url, {}):
+                    first = next(scope for scope in record.view.scopes if self.has(scope, found))
+                    self.store.apply([ScopeChange(first, (made(type_url, name, self.notes[found.version]),))])
+        self.store.apply([ScopeChange("elsewhere", (made(CDS, "a", "1"), made(LDS, "a", "1")))])
+        for type_url in self.client.types:
+            if self.client.types[type_url].nonce:
+                self.wire.request(type_url, response_nonce="stale")
+
+    def has(self, scope: str, found: Resource) -> bool:
+        probe = self.store.record("probe")
+        self.store.set_view("probe", View((scope,)))
+        return probe.lookup(found.type_url, found.name) is found
 
     def settle(self) -> None:
         """Until nothing is left to say, but for what the client rejects anyway."""
@@ -129,9 +162,9 @@ class DeltaMachine(Machine):
         for type_url, wanted in sub.items():
             self.client.update(type_url, wanted)
 
-    @rule(type_url=types, subscribe=some_names, unsubscribe=some_names)
-    def update(self, type_url: TypeUrl, subscribe: list[str], unsubscribe: list[str]) -> None:
-        self.client.update(type_url, subscribe, [each for each in unsubscribe if each not in subscribe])
+    @rule(type_url=types, subscribe=some_names, unsubscribe=some_names, nonce=st.sampled_from(["", "stale"]))
+    def update(self, type_url: TypeUrl, subscribe: list[str], unsubscribe: list[str], nonce: str) -> None:
+        self.client.update(type_url, subscribe, [each for each in unsubscribe if each not in subscribe], nonce)
 
     @rule()
     def reconnect(self) -> None:
@@ -164,8 +197,16 @@ class SotwMachine(Machine):
         self.client = self.client.reconnected(self.wire)
 
 
-_settings = settings(max_examples=250, stateful_step_count=30, deadline=None)
+_fast = settings(max_examples=300, stateful_step_count=30, deadline=None)
+_long = settings(max_examples=4000, stateful_step_count=40, deadline=None)
 TestDelta = DeltaMachine.TestCase
-TestDelta.settings = _settings
+TestDelta.settings = _fast
 TestSotw = SotwMachine.TestCase
-TestSotw.settings = _settings
+TestSotw.settings = _fast
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("machine", [DeltaMachine, SotwMachine])
+def test_for_longer(machine: type[Machine]) -> None:
+    run_state_machine_as_test(machine, settings=_long)
