@@ -32,6 +32,8 @@ class Pending:
 
 ASKED = Pending(None, asked=True)
 """What a client asks for that it does not hold."""
+UNASKED = Pending(None, asked=True)
+"""What a client is sent that it has not asked for yet."""
 
 
 @dataclass(slots=True)

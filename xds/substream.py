@@ -20,7 +20,7 @@ from collections.abc import Container, Iterable, Mapping
 from operator import attrgetter
 from typing import Final, Protocol
 
-from xds.ledger import ASKED, DRAIN, GRACE, Batch, Gate, Leaving, Pending
+from xds.ledger import ASKED, DRAIN, GRACE, UNASKED, Batch, Gate, Leaving, Pending
 from xds.placeholder import placeholder
 from xds.policy import Missing, Removal, policy_of
 from xds.quarantine import Held, backoff, blamed
@@ -129,7 +129,7 @@ class SubStream:
 
     def _spared(self, name: str, initial: Mapping[str, str]) -> bool:
         """Whether a client that reports its versions need not be told about a name it asks for."""
-        if name not in initial:
+        if name not in initial or not (self.policy.trusts_versions or self.policy.removal is Removal.NEVER):
             return False
         current = self._answer_to(name)
         if current is None:
@@ -167,7 +167,8 @@ class SubStream:
             if left is not None:
                 self.pending[name] = Pending(left.base, asked=True)
             else:
-                self.pending[name] = Pending(self.lookup(name), asked=True) if self.subscription.covers(name) else ASKED
+                covered = self.subscription.covers(name)
+                self.pending[name] = Pending(self.lookup(name), asked=True) if covered else UNASKED
 
     def _unclaimed(self, name: str) -> bool:
         return self.subscription.covers(name) and name not in self.held and name not in self.pending
@@ -269,7 +270,7 @@ class SubStream:
                 resources.append(current)
                 if base is not None:
                     batch.bases[name] = base
-                elif not self.subscription.covers(name):
+                elif entry is UNASKED:
                     batch.unasked[name] = current
         self.pending.clear()
 

@@ -6,7 +6,7 @@ and sorted and joined bytes belong to the scope: they are made once for all view
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -122,7 +122,11 @@ class Scope:
         return None if of_type is None else of_type.get(name)
 
     def put(self, resource: Resource) -> None:
-        self.resources.setdefault(resource.type_url, {})[resource.name] = resource
+        of_type = self.resources.get(resource.type_url)
+        if of_type is None:
+            of_type = self.resources[resource.type_url] = {}
+            self._tell(resource.type_url)
+        of_type[resource.name] = resource
         self._parts.pop(resource.type_url, None)
 
     def discard(self, type_url: str, name: str) -> None:
@@ -132,12 +136,20 @@ class Scope:
             self._parts.pop(type_url, None)
             if not of_type:
                 del self.resources[type_url]
+                self._tell(type_url)
+
+    def _tell(self, type_url: str) -> None:
+        """The first resource of a type has come, or the last one has gone."""
+        for view in self.views:
+            view.forget_contents(type_url)
 
     def parts(self, type_url: str) -> tuple[Part, ...]:
         """All of a type, rank by rank; made on the first call after a change, shared until the next."""
+        if type_url not in self.resources:
+            return ()
         parts = self._parts.get(type_url)
         if parts is None:
-            parts = self._parts[type_url] = _in_parts(self.resources.get(type_url, {}).values())
+            parts = self._parts[type_url] = _in_parts(self.resources[type_url].values())
         return parts
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
@@ -158,26 +170,38 @@ class SharedView:
         self._rank = {scope: rank for rank, scope in enumerate(scopes)}
         self._holders = holders
         self._listings: dict[str, Listing] = {}
+        self._contents: dict[str, tuple[dict[str, Resource], ...]] = {}
 
     def lookup(self, type_url: str, name: str) -> Resource | None:
         """The resource this view sees under a name. O(scopes that hold the name), never O(scopes of the view)."""
-        if len(self.scopes) <= _FEW_SCOPES:
-            for scope in self.scopes:
-                found = scope.get(type_url, name)
+        contents = self._contents_of(type_url)
+        if len(contents) <= _FEW_SCOPES:
+            for content in contents:
+                found = content.get(name)
                 if found is not None:
                     return found
             return None
         seen = [scope for scope in self._holders.get((type_url, name), ()) if scope in self._rank]
         return min(seen, key=self._rank.__getitem__).get(type_url, name) if seen else None
 
+    def _contents_of(self, type_url: str) -> tuple[dict[str, Resource], ...]:
+        """The scopes that have anything of a type, in order."""
+        contents = self._contents.get(type_url)
+        if contents is None:
+            contents = tuple(scope.resources[type_url] for scope in self.scopes if type_url in scope.resources)
+            self._contents[type_url] = contents
+        return contents
+
+    def forget_contents(self, type_url: str) -> None:
+        self._contents.pop(type_url, None)
+
     def listing(self, type_url: str) -> Listing:
         """All resources of a type; made on the first call after a change, shared until the next."""
         listing = self._listings.get(type_url)
         if listing is None:
-            holding = [scope for scope in self.scopes if type_url in scope.resources]
-            contents = [scope.resources[type_url] for scope in holding]
+            contents = self._contents_of(type_url)
             if _disjoint(contents):
-                listing = Listing(part for scope in holding for part in scope.parts(type_url))
+                listing = Listing(part for scope in self.scopes for part in scope.parts(type_url))
             else:
                 listing = Listing.of(
                     {name: each for of_type in reversed(contents) for name, each in of_type.items()}.values()
@@ -189,7 +213,7 @@ class SharedView:
         self._listings.pop(type_url, None)
 
 
-def _disjoint(contents: list[dict[str, Resource]]) -> bool:
+def _disjoint(contents: Sequence[dict[str, Resource]]) -> bool:
     """Whether no name is in two of them. Costs what is in all but the largest."""
     largest = max(contents, key=len, default={})
     rest = [name for each in contents if each is not largest for name in each]
