@@ -7,7 +7,8 @@ Order: additions go out at once as CDS, EDS, SDS, ECDS, LDS, RDS, without waitin
 ACK of CDS while any cluster warms, so it is never waited for). After a CDS response, the endpoints of exactly the
 clusters in it are sent again, because a new or changed cluster warms until it gets them and delta Envoy does not ask
 again. Cluster removals wait for the answers to the LDS, RDS and ECDS responses sent until then, at most 5 s; where a
-listener was changed or removed, they wait until its connections are drained.
+listener was changed or removed, they wait until its connections are drained. A client that resumes gets listeners and
+routes when it has asked for clusters and endpoints too, or after a second.
 """
 
 from __future__ import annotations

@@ -323,23 +323,35 @@ class SubStream:
     def _retry(self, now: float, resources: list[Resource], bases: dict[str, Resource], *, heal: bool) -> list[Batch]:
         """Try held resources again: all of them, in this response, when something else goes away (it may have been
         in their way); else those whose time has come, each in a response of its own, so that one does not drag the
-        others down. In SotW a response holds the whole type, so there they go together.
+        others down. In SotW a response holds the whole type, so there they go one after the other.
         """
+        due = [name for name, held in self.held.items() if held.retry_at is not None and (heal or now >= held.retry_at)]
+        together = heal or self._in_turn
+        if self._in_turn and not heal:
+            due = [] if self._trying else sorted(due, key=lambda name: self.held[name].retry_at or 0.0)[:1]
         alone = []
-        for name, held in self.held.items():
-            if held.retry_at is None or not (heal or now >= held.retry_at):
-                continue
-            current = self._answer_to(name)
+        for name in due:
+            current, held = self._answer_to(name), self.held[name]
             if current is None:
                 continue
             held.retry_at = None
             own_bases = {} if held.previous is None else {name: held.previous}
-            if heal or (self.policy.full_state and not self._delta):
+            if together:
                 resources.append(current)
                 bases.update(own_bases)
             else:
                 alone.append(Batch([current], own_bases))
         return alone
+
+    @property
+    def _in_turn(self) -> bool:
+        """Whether a response always holds everything, so that rejected resources cannot be told apart in one."""
+        return self.policy.full_state and not self._delta
+
+    @property
+    def _trying(self) -> bool:
+        """Whether a rejected resource is out for another try."""
+        return bool(self.unacked) and any(held.retry_at is None for held in self.held.values())
 
     def full_state(self) -> Listing:
         """All the client shall hold, for a SotW response: held resources in their previous form, and what leaves."""
@@ -357,7 +369,8 @@ class SubStream:
     def deadline(self) -> float | None:
         """When ``collect`` will have something to say without anything happening before."""
         times = [left.gate.deadline for left in self.leaving.values()]
-        times += [held.retry_at for held in self.held.values() if held.retry_at is not None]
+        if not (self._in_turn and self._trying):
+            times += [held.retry_at for held in self.held.values() if held.retry_at is not None]
         return min(times, default=None)
 
     @property

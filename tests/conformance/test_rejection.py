@@ -162,6 +162,24 @@ def test_suspects_are_tried_one_by_one() -> None:
     assert set(wire.stream.substreams[LDS].held) == {"B"}
 
 
+def test_in_sotw_suspects_take_turns() -> None:
+    """A response holds all listeners, and a rejection without a name all suspects: together they would never get in."""
+    wire = holding(False, "old")
+    wire.put(made(LDS, "bad"), made(LDS, "good"))
+    (sent,) = wire.poll()
+    assert wire.nack(sent, "no").names == ("bad", "good")
+    (first,) = wire.poll(after=1.0)
+    assert first.names == ["bad", "old"]
+    assert wire.stream.deadline() is None
+    assert wire.poll() == []
+    wire.nack(first, "no")
+    (second,) = wire.poll()
+    assert second.names == ["good", "old"]
+    wire.ack(second, names=[])
+    assert set(wire.stream.substreams[LDS].held) == {"bad"}
+    assert wire.stream.deadline() == wire.now + 2.0
+
+
 @both
 def test_a_late_rejection_of_what_was_replaced_holds_nothing(delta: bool) -> None:
     wire = holding(delta, "A")
