@@ -207,7 +207,9 @@ class Holds:
 
 
 class ModelClient:
-    """Behaves as Envoy does; resources whose version is in ``poison`` are rejected, by name if ``names_culprit``."""
+    """Behaves as Envoy does. Resources whose version is in ``poison`` are rejected, by name if ``names_culprit``, but
+    for what it holds already: Envoy does not look at that again.
+    """
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
@@ -231,7 +233,11 @@ class ModelClient:
         type_url = TypeUrl(sent.type_url)
         holds = self.types[type_url]
         holds.nonce = sent.nonce
-        bad = [name for name, version in sent.versions.items() if version in self.poison and holds.wants(name)]
+        bad = [
+            name
+            for name, version in sent.versions.items()
+            if version in self.poison and holds.wants(name) and holds.versions.get(name) != version
+        ]
         good = {name: version for name, version in sent.versions.items() if name not in bad and holds.wants(name)}
         if bad and type_url not in FULL_STATE:
             good = {}

@@ -198,7 +198,7 @@ class SotwMachine(Machine):
 
 
 _fast = settings(max_examples=300, stateful_step_count=30, deadline=None)
-_long = settings(max_examples=4000, stateful_step_count=40, deadline=None)
+_long = settings(max_examples=1500, stateful_step_count=40, deadline=None)
 TestDelta = DeltaMachine.TestCase
 TestDelta.settings = _fast
 TestSotw = SotwMachine.TestCase
