@@ -284,11 +284,14 @@ class SubStream:
         trusted = initial if self.policy.trusts_versions else {}
         resources.extend(each for each in listing if trusted.get(each.name) != each.version)
         for name in initial:
-            if name in names or name in self.pending:
+            entry = self.pending.get(name)
+            if name in names or (entry is not None and entry.asked):
                 continue
             if self.policy.removal is Removal.AT_ONCE:
+                self.pending.pop(name, None)
                 removed.append(name)
             elif self.policy.removal is Removal.AFTER_USERS:
+                self.pending.pop(name, None)
                 # Its users may not have been told yet on this stream, so there is no answer to wait for.
                 self.leaving[name] = Leaving(None, Gate(now + GRACE))
 

@@ -345,6 +345,17 @@ def test_versions_are_remembered_when_the_wildcard_is_asked_for_again_at_once() 
     assert [each.removed for each in wire.poll(after=PATIENCE)] == [["gone"]]
 
 
+@by_wildcard_type
+def test_what_comes_and_goes_before_the_first_answer_is_gone(url: TypeUrl) -> None:
+    """The client still has it from its last stream."""
+    wire = Wire()
+    wire.request(url, initial_resource_versions=versions(made(url, "A")))
+    wire.put(made(url, "A", "2"))
+    wire.drop((url, "A"))
+    wire.now = 1.0
+    assert [name for after in (0.0, 5.0) for each in wire.poll(after) for name in each.removed] == ["A"]
+
+
 def test_a_stand_in_beside_a_spared_resource_is_not_all_there_is() -> None:
     """As many resources as the view has, but not those."""
     wire = Wire()
