@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from google.protobuf.message import Message
 
@@ -184,7 +185,13 @@ def _view(proxy: ProxyModel) -> View:
         scopes.append(_local_scope(proxy.key))
     if proxy.capture is CaptureMode.TRANSPARENT:
         scopes.append(CAPTURE_SCOPE)
-    return View(tuple(scopes))
+    return _shared(tuple(scopes))
+
+
+@lru_cache(maxsize=4096)
+def _shared(scopes: tuple[str, ...]) -> View:
+    """One object for all proxies that see the same: there may be very many of them."""
+    return View(scopes)
 
 
 def _local_scope(key: WorkloadKey) -> str:
