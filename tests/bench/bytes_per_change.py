@@ -1,54 +1,72 @@
-"""`bytes_per_change`: what one change sends to a proxy it concerns, and to one it does not, at several sizes."""
+"""`bytes_per_change`: what one change sends to a proxy it concerns, and to one it does not, at several sizes.
+
+Counted without a network: the bytes of the responses, by the real stream state machine.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from deploy.live_mesh import LiveMesh
 from smi.files import FileChange
 from smi.index import Delete, ObjectEvent, Upsert
 from smi.model import WorkloadKey
-from smi.objects import Backend, Meta, TrafficSplit
+from smi.objects import Meta
 from tests.bench import meshes
 from tests.bench.proxies import BenchProxy
-from tests.bench.records import Record
+from tests.bench.records import Must, Record, say
 from xds.store import Store
 
 SIZES = (100, 1_000, 10_000)
+MOST = {
+    "weight edit": 1_000,
+    "endpoint added": 2_000,
+    "endpoint removed": 2_000,
+    "service added": 2_500,
+    "TrafficTarget added": 1_500,
+}
 
 
-def measure(sizes: Iterable[int] = SIZES) -> Iterator[Record]:
-    """Records for a weight edit, an endpoint, a service, and a TrafficTarget."""
-    for size in sizes:
-        yield from _measure(size)
+def measure(sizes: Sequence[int] = SIZES, *, quick: bool = False) -> Iterator[Record]:
+    """Records for a weight edit, an endpoint, a service, and a TrafficTarget, and how they grow with the mesh."""
+    by_change: dict[object, list[Record]] = {}
+    for size in sizes[:1] if quick else sizes:
+        for record in _measure(size):
+            by_change.setdefault(record.params["change"], []).append(record)
+            yield record
+    for change, (small, *_, large) in by_change.items() if len(sizes) > 1 and not quick else ():
+        params = {"change": change, "services": f"{sizes[-1]} to {sizes[0]}"}
+        yield Record("bytes_growth", large.value, "B", small.value, params, Must(ratio=1.1))
 
 
 def _measure(size: int) -> Iterator[Record]:
+    say(f"bytes_per_change: {size} services")
     store = Store()
     live = LiveMesh(store)
-    _apply(live, [Upsert(each) for each in (*meshes.mesh(size), _split(90))])
+    _apply(live, [Upsert(each) for each in (*meshes.mesh(size), meshes.split(90))])
     client = BenchProxy(store, WorkloadKey(meshes.NAMESPACE, "client"))
     server = BenchProxy(store, WorkloadKey(meshes.NAMESPACE, "workload-0-0"))
     bystander = _bystander(live, store)
     for proxy in (client, server, bystander):
         proxy.drain()
-    new = meshes.service_objects(size)
+    unconcerned = 0
     for change, concerned, events in (
-        ("weight edit", client, [Upsert(_split(80))]),
+        ("weight edit", client, [Upsert(meshes.split(80))]),
         ("endpoint added", client, [Upsert(meshes.workload(0, meshes.ENDPOINTS))]),
         ("endpoint removed", client, [Delete(meshes.workload(0, meshes.ENDPOINTS).ref)]),
-        ("service added", client, [Upsert(each) for each in new]),
+        ("service added", client, [Upsert(each) for each in meshes.service_objects(size)]),
         ("TrafficTarget added", server, [Upsert(meshes.target(0, "other"))]),
     ):
         client.drain()
         server.drain()
         _apply(live, events)
         sent = concerned.drain()
-        yield Record("bytes_per_change", sent, "B", None, {"change": change, "services": size})
-        unconcerned = bystander.drain()
-        if unconcerned:
-            yield Record("bytes_unconcerned", unconcerned, "B", None, {"change": change, "services": size})
+        params = {"change": change, "services": size}
+        yield Record("bytes_per_change", sent, "B", None, params, Must(value=MOST[change]))
+        unconcerned += bystander.drain()
+    params = {"change": "all of them", "services": size}
+    yield Record("bytes_unconcerned", unconcerned, "B", None, params, Must(value=0))
 
 
 def _bystander(live: LiveMesh, store: Store) -> BenchProxy:
@@ -59,14 +77,6 @@ def _bystander(live: LiveMesh, store: Store) -> BenchProxy:
     )
     _apply(live, [Upsert(narrow)])
     return BenchProxy(store, WorkloadKey("elsewhere", "bystander"))
-
-
-def _split(weight: int) -> TrafficSplit:
-    return TrafficSplit(
-        meta=Meta(namespace=meshes.NAMESPACE, name="split"),
-        service="service-0",
-        backends=(Backend("service-1", weight), Backend("service-2", 100 - weight)),
-    )
 
 
 def _apply(live: LiveMesh, events: Iterable[ObjectEvent]) -> None:

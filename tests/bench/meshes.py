@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from smi.objects import (
     AccessRule,
+    Backend,
     HTTPMatch,
     HTTPRouteGroup,
     MeshObject,
@@ -13,6 +15,7 @@ from smi.objects import (
     Service,
     ServicePort,
     Subject,
+    TrafficSplit,
     TrafficTarget,
     Workload,
     WorkloadPort,
@@ -25,6 +28,27 @@ CLIENT = Workload(
     service_account="client",
     address="10.255.0.1",
 )
+
+
+def client_name(number: int) -> str:
+    return f"client-{number}"
+
+
+def clients(count: int) -> Iterator[MeshObject]:
+    """Workloads that are alike and see the whole mesh, behind a Service of their own that nobody may call yet."""
+    yield dataclasses.replace(
+        service(0),
+        meta=Meta(namespace=NAMESPACE, name="front"),
+        selector={"app": "client"},
+        cluster_ips=("10.95.0.1",),
+    )
+    for number in range(count):
+        yield dataclasses.replace(
+            CLIENT,
+            meta=Meta(namespace=NAMESPACE, name=client_name(number), labels={"app": "client"}),
+            address=f"10.254.{number >> 8}.{number & 255}",
+            ports=(WorkloadPort("http", 8080),),
+        )
 
 
 def mesh(services: int) -> Iterator[MeshObject]:
@@ -68,3 +92,27 @@ def target(number: int, source: str) -> TrafficTarget:
         rules=(AccessRule("HTTPRouteGroup", "api"),),
         sources=(Subject("ServiceAccount", NAMESPACE, source),),
     )
+
+
+def target_of_clients(source: str) -> TrafficTarget:
+    """Lets `source` call the clients: it concerns every one of them."""
+    return TrafficTarget(
+        meta=Meta(namespace=NAMESPACE, name=f"{source}-to-clients"),
+        destination=Subject("ServiceAccount", NAMESPACE, "client"),
+        rules=(AccessRule("HTTPRouteGroup", "api"),),
+        sources=(Subject("ServiceAccount", NAMESPACE, source),),
+    )
+
+
+def split(weight: int, name: str = "split", root: int = 0) -> TrafficSplit:
+    """Splits a service between the next two."""
+    return TrafficSplit(
+        meta=Meta(namespace=NAMESPACE, name=name),
+        service=f"service-{root}",
+        backends=(Backend(f"service-{root + 1}", weight), Backend(f"service-{root + 2}", 100 - weight)),
+    )
+
+
+def moved(number: int, mark: int) -> Workload:
+    """The first workload of a service at the address 10.200.x.y, which says `mark`."""
+    return dataclasses.replace(workload(number, 0), address=f"10.200.{mark >> 8}.{mark & 255}")

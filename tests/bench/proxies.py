@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
 
-from google.protobuf.message import Message
-
-from protos.envoy.config.cluster.v3_pb2 import Cluster
-from protos.envoy.config.listener.v3_pb2 import Listener
-from protos.envoy.extensions.filters.network.http_connection_manager.v3_pb2 import HttpConnectionManager
 from protos.envoy.service.discovery.v3_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 from smi.model import WorkloadKey
+from tests.bench.references import references
 from xds.delta import DeltaStream
 from xds.resource import TypeUrl
 from xds.store import Store
 from xds.view import Change
 
-M = TypeVar("M", bound=Message)
 _WILDCARD = (TypeUrl.CLUSTER, TypeUrl.LISTENER)
 _SECRETS = ("identity", "trust")
 
@@ -64,25 +58,5 @@ class BenchProxy:
 
 
 def _references(response: DeltaDiscoveryResponse) -> Iterator[tuple[str, str]]:
-    """What Envoy subscribes to when it gets these resources."""
     for each in response.resources:
-        if response.type_url == TypeUrl.CLUSTER and _read(Cluster(), each.resource.value).type == Cluster.EDS:
-            yield TypeUrl.ENDPOINT, each.name
-        if response.type_url == TypeUrl.LISTENER:
-            yield from _listener_references(_read(Listener(), each.resource.value))
-
-
-def _listener_references(listener: Listener) -> Iterator[tuple[str, str]]:
-    for chain in (*listener.filter_chains, listener.default_filter_chain):
-        for one in chain.filters:
-            if one.HasField("config_discovery"):
-                yield TypeUrl.EXTENSION, one.name
-            elif one.typed_config.Is(HttpConnectionManager.DESCRIPTOR):
-                manager = _read(HttpConnectionManager(), one.typed_config.value)
-                if manager.HasField("rds"):
-                    yield TypeUrl.ROUTE, manager.rds.route_config_name
-
-
-def _read(message: M, data: bytes) -> M:
-    message.ParseFromString(data)
-    return message
+        yield from references(response.type_url, each.resource.value)
