@@ -63,8 +63,9 @@ class Crowd:
         if not self._incomplete and self._all_complete is not None and not self._all_complete.done():
             self._all_complete.set_result(moment)
 
-    def failed(self, error: grpc.aio.AioRpcError) -> None:
-        self.failures[f"{error.code().name}: {error.details()}"] += 1
+    def failed(self, reason: str) -> None:
+        """A stream ended; the proxy will open another one."""
+        self.failures[reason] += 1
 
     def references(self, type_url: str, resource: discovery_v3.Resource) -> tuple[Reference, ...]:
         """What Envoy asks for because of a cluster or listener; each version is looked into once."""

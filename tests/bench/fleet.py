@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
@@ -14,6 +15,7 @@ from tests.bench.crowd import Crowd, Marks
 from tests.bench.processes import Served
 from tests.bench.simulated_proxy import SimulatedProxy
 
+_log = logging.getLogger(__name__)
 Payload = dict[str, bytes]
 """By type, in the order of arrival: encoded resources and removals, as they stand in a response."""
 
@@ -50,7 +52,7 @@ class Fleet(Served):
             for index in indices:
                 node_id = f"{meshes.NAMESPACE}/{meshes.client_name(self._first + index)}"
                 self._proxies.append(SimulatedProxy(self._crowd, index, node_id))
-                self._tasks.append(asyncio.create_task(self._proxies[index].run(f"127.0.0.1:{port}")))
+                self._run(self._proxies[index], port)
             done = await complete
         return done
 
@@ -65,8 +67,14 @@ class Fleet(Served):
     async def reconnect(self, port: int) -> float:
         """All at once, with versions. Gives the time at which the last has what it had not."""
         complete = self._crowd.expect_completion(range(len(self._proxies)))
-        self._tasks = [asyncio.create_task(each.run(f"127.0.0.1:{port}")) for each in self._proxies]
+        for proxy in self._proxies:
+            self._run(proxy, port)
         return await complete
+
+    def _run(self, proxy: SimulatedProxy, port: int) -> None:
+        task = asyncio.create_task(proxy.run(f"127.0.0.1:{port}"))
+        task.add_done_callback(_tell_failure)
+        self._tasks.append(task)
 
     async def expect(self, types: tuple[str, ...]) -> float:
         """The time at which every proxy has acknowledged a response of each of these types, counted from now."""
@@ -100,3 +108,9 @@ class Fleet(Served):
 
 def _content(response: DeltaDiscoveryResponse) -> Message:
     return DeltaDiscoveryResponse(resources=response.resources, removed_resources=response.removed_resources)
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    """A proxy stays connected until it is cancelled: whatever else ends it is a mistake in here."""
+    if not task.cancelled():
+        _log.error("a simulated proxy has ended", exc_info=task.exception())

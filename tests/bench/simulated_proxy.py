@@ -55,7 +55,9 @@ class SimulatedProxy:
                 try:
                     await self._stream(channel)
                 except grpc.aio.AioRpcError as error:
-                    self._crowd.failed(error)
+                    self._crowd.failed(f"{error.code().name}: {error.details()}")
+                except asyncio.InvalidStateError as error:
+                    self._crowd.failed(str(error))  # written to when it had just failed
                 failures = 0 if self._crowd.responses > began else failures + 1
                 await asyncio.sleep(random.random() * min(_LAST_BACKOFF, _FIRST_BACKOFF * 2**failures))
 
