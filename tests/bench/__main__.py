@@ -1,4 +1,12 @@
-"""Runs the benchmarks: `python -m tests.bench [--json FILE] [--quick] [--check] [--profile DIRECTORY] [NAME ...]`."""
+"""Runs the benchmarks: `python -m tests.bench [--json FILE] [--quick] [--check] [--profile DIRECTORY] [NAME ...]`.
+
+Times and memory are compared with a floor of the same run: a bare server (`floor_server`) that writes the same bytes to
+a fleet of the same clients. On a busy machine both rise; look at the ratio.
+
+What the control plane under test spends its time on: `--profile DIRECTORY` runs py-spy (`pip install py-spy`) beside
+each of them and writes collapsed stacks, which speedscope.app and flamegraph.pl show; or attach it by hand to the
+process whose id is printed: `py-spy top --pid ID`.
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ the two alternate, so that what disturbs the machine disturbs both.
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -118,6 +119,7 @@ def begin_ours(stack: ExitStack, credentials: Credentials, state: Path, start: C
     server = stack.enter_context(Child(ControlPlane, credentials, state))
     fleet = stack.enter_context(Child(Fleet, credentials))
     port = start(server)
+    say(f"the control plane under test is process {server.pid}")
     if PROFILES:
         stack.enter_context(_profile(server.pid))
     return Side(server, fleet, port)
@@ -136,10 +138,11 @@ def _profile(pid: int) -> Iterator[None]:
     if tool is None:
         raise ChildError("there is no py-spy: pip install py-spy")
     output = PROFILES[0] / f"control-plane-{pid}.raw"
-    profiler = subprocess.Popen([tool, "record", "--pid", str(pid), "--format", "raw", "--output", str(output)])
+    command = [tool, "record", "--pid", str(pid), "--format", "raw", "--rate", "250", "--output", str(output)]
+    profiler = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         yield
     finally:
-        profiler.send_signal(2)
+        profiler.send_signal(signal.SIGINT)
         profiler.wait(20)
         say(f"profile: {output}")

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import inspect
 import json
+import multiprocessing
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from protos.envoy.service.discovery.v3_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 from smi.files import FileSource
 from smi.index import Upsert
-from tests.bench import bytes_per_change, cold_start, meshes
+from tests.bench import (
+    bytes_per_change,
+    churn,
+    cold_start,
+    convergence,
+    cpu_per_change,
+    memory_per_proxy,
+    meshes,
+    reconnect_storm,
+    wire,
+)
+from tests.bench.__main__ import BENCHES
+from tests.bench.credentials import make_credentials
+from tests.bench.crowd import Crowd, Marks
 from tests.bench.mesh_files import SPLIT_SERVICE, write_mesh
 from tests.bench.records import Must, Record, quantile, write
+from xds.resource import TypeUrl
 
 _PARAMS = {"proxies": 2}
 
@@ -85,3 +104,84 @@ def test_the_files_of_a_mesh_hold_the_objects_of_a_mesh(tmp_path: Path) -> None:
     for each in wanted:
         held = found[each.ref]
         assert dataclasses.replace(held, meta=dataclasses.replace(held.meta, location=None)) == each
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        (cpu_per_change, {"cpu_per_change"}),
+        (convergence, {"convergence", "convergence_file", "convergence_file_added"}),
+        (memory_per_proxy, {"memory_per_proxy"}),
+        (reconnect_storm, {"reconnect_storm", "reconnect_bytes"}),
+        (churn, {"churn", "churn_backlog", "churn_merged"}),
+    ],
+)
+def test_servers_and_fleets_run_and_are_measured(module: ModuleType, names: set[str]) -> None:
+    before = multiprocessing.active_children()
+    records = list(module.measure(quick=True))
+    assert {record.name for record in records} == names
+    measured = [record for record in records if record.name == module.__name__.rpartition(".")[2]]
+    assert measured
+    assert all(record.value > 0 and record.floor is not None and record.floor > 0 for record in measured)
+    assert multiprocessing.active_children() == before, "no process is left behind"
+
+
+@pytest.mark.parametrize("name", BENCHES)
+def test_every_benchmark_can_be_run_quickly(name: str) -> None:
+    measure = importlib.import_module(f"tests.bench.{name}").measure
+    assert "quick" in inspect.signature(measure).parameters
+
+
+def test_simulated_proxies_are_as_heavy_as_envoys() -> None:
+    """Envoy 1.40 sends a node of 61 kB with every delta request."""
+    assert 55_000 < len(wire.node_field("shop/client-0", wire.shared_node())) < 65_000
+
+
+def test_the_head_of_a_response_is_found_whatever_precedes_it() -> None:
+    response = DeltaDiscoveryResponse(system_version_info="1", type_url=TypeUrl.ROUTE, nonce="n" * 200)
+    response.resources.add(name="x" * 300)
+    assert wire.read_head(response.SerializeToString()) == (TypeUrl.ROUTE.encode(), b"n" * 200)
+
+
+def test_requests_made_of_parts_are_requests() -> None:
+    parts = (
+        wire.node_field("shop/a", b""),
+        wire.type_field(TypeUrl.ROUTE),
+        wire.subscribe_fields(["a", "b"]),
+        wire.unsubscribe_fields(["c"]),
+        wire.version_fields({"a": "1"}),
+        wire.nonce_field(b"7"),
+    )
+    assert DeltaDiscoveryRequest.FromString(b"".join(parts)) == DeltaDiscoveryRequest(
+        node={"id": "shop/a"},
+        type_url=TypeUrl.ROUTE,
+        resource_names_subscribe=["a", "b"],
+        resource_names_unsubscribe=["c"],
+        initial_resource_versions={"a": "1"},
+        response_nonce="7",
+    )
+
+
+def test_floor_tells_answers_from_questions() -> None:
+    head = wire.node_field("shop/a", b"") + wire.type_field(TypeUrl.ROUTE)
+    assert wire.read_request(head + wire.nonce_field(b"7")) == (TypeUrl.ROUTE.encode(), True)
+    assert wire.read_request(head + wire.subscribe_fields(["a"])) == (TypeUrl.ROUTE.encode(), False)
+
+
+def test_marks_count_a_later_change_of_a_service_for_its_earlier_ones() -> None:
+    marks = Marks(changes=6, services=2, proxies=2)
+    marks.seen(0, b"..10.200.0.4..")
+    marks.seen(1, b"..10.200.0.0..10.200.0.1..")
+    assert marks.missing == [0, 1, 1, 2, 1, 2]
+    assert marks.last[0] > 0
+
+
+def test_only_what_a_proxy_does_not_hold_is_recorded_for_the_floor() -> None:
+    crowd = Crowd(make_credentials())
+    crowd.log = []
+    for version in ("1", "1", "2"):
+        response = DeltaDiscoveryResponse(type_url=TypeUrl.ROUTE)
+        response.resources.add(name="a", version=version)
+        crowd.remember(response)
+    assert [[each.version for each in response.resources] for response in crowd.log] == [["1"], [], ["2"]]
