@@ -6,8 +6,6 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from google.protobuf.message import Message
-
 from protos.envoy.service.discovery.v3_pb2 import DeltaDiscoveryResponse
 from tests.bench import meshes
 from tests.bench.credentials import Credentials
@@ -92,7 +90,9 @@ class Fleet(Served):
         log, self._crowd.log = self._crowd.log or [], None
         joined: dict[str, DeltaDiscoveryResponse] = {}
         for response in log:
-            joined.setdefault(response.type_url, DeltaDiscoveryResponse()).MergeFrom(_content(response))
+            content = joined.setdefault(response.type_url, DeltaDiscoveryResponse())
+            content.resources.extend(response.resources)
+            content.removed_resources.extend(response.removed_resources)
         return {type_url: each.SerializeToString() for type_url, each in joined.items() if each.ByteSize()}
 
     async def mark(self, changes: int, services: int) -> None:
@@ -104,10 +104,6 @@ class Fleet(Served):
         marks = self._crowd.marks
         assert marks is not None
         return marks.missing, marks.last
-
-
-def _content(response: DeltaDiscoveryResponse) -> Message:
-    return DeltaDiscoveryResponse(resources=response.resources, removed_resources=response.removed_resources)
 
 
 def _tell_failure(task: asyncio.Task[None]) -> None:

@@ -81,7 +81,7 @@ class _Push:
 
 class _AnyMethod(grpc.GenericRpcHandler):
     def __init__(self, floor: FloorServer) -> None:
-        self._handler = grpc.stream_stream_rpc_method_handler(floor.serve)
+        self._handler: Any = grpc.stream_stream_rpc_method_handler(floor.serve)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         return self._handler

@@ -52,7 +52,7 @@ def measure(*, quick: bool = False) -> Iterator[Record]:
             again = begin_ours(stack, credentials, state, start)
             warm = _warm(Side(again.server, ours.fleet, again.port))
             say(f"warm: {warm}")
-            fresh = {TypeUrl.SECRET: ours.fleet.call("recorded")[TypeUrl.SECRET]}
+            fresh = {str(TypeUrl.SECRET): ours.fleet.call("recorded")[TypeUrl.SECRET]}
         with ExitStack() as stack:
             floor = begin_floor(stack, credentials, initial)
             floor.connect(1)

@@ -31,7 +31,7 @@ def _of_listener(listener: Listener) -> Iterator[tuple[str, str]]:
         for one in chain.filters:
             if one.HasField("config_discovery"):
                 yield TypeUrl.EXTENSION, one.name
-            elif one.typed_config.Is(HttpConnectionManager.DESCRIPTOR):
+            elif one.typed_config.Is(HttpConnectionManager.DESCRIPTOR):  # type: ignore[arg-type]
                 manager = _read(HttpConnectionManager(), one.typed_config.value)
                 if manager.HasField("rds"):
                     yield TypeUrl.ROUTE, manager.rds.route_config_name

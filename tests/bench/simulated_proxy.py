@@ -133,11 +133,9 @@ class SimulatedProxy:
 
     def subscription(self, versions: dict[str, dict[str, str]]) -> dict[str, bytes]:
         """What to send for each type when the stream is opened anew, holding these versions."""
-        fields = {}
-        for type_url in (TypeUrl.CLUSTER, TypeUrl.LISTENER):
-            fields[str(type_url)] = version_fields(versions.get(type_url, {}))
+        fields = {str(each): version_fields(versions.get(each, {})) for each in (TypeUrl.CLUSTER, TypeUrl.LISTENER)}
         for type_url, names in self._asked.items():
             held = {name: version for name, version in versions.get(type_url, {}).items() if name in names}
             held.pop("identity", None)
-            fields[str(type_url)] = subscribe_fields(sorted(names)) + version_fields(held)
+            fields[type_url] = subscribe_fields(sorted(names)) + version_fields(held)
         return fields
