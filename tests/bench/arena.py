@@ -112,6 +112,7 @@ def arena(proxies: int, start: Callable[[Child], int], *, most_at_once: int = 20
         floor = begin_floor(stack, credentials, initial)
         ours.connect(proxies - 1, most_at_once)
         floor.connect(proxies, most_at_once)
+        stack.enter_context(profile(ours.server))
         yield Arena(ours, floor, initial)
 
 
@@ -120,8 +121,6 @@ def begin_ours(stack: ExitStack, credentials: Credentials, state: Path, start: C
     fleet = stack.enter_context(Child(Fleet, credentials))
     port = start(server)
     say(f"the control plane under test is process {server.pid}")
-    if PROFILES:
-        stack.enter_context(_profile(server.pid))
     return Side(server, fleet, port)
 
 
@@ -132,13 +131,16 @@ def begin_floor(stack: ExitStack, credentials: Credentials, initial: Payload) ->
 
 
 @contextmanager
-def _profile(pid: int) -> Iterator[None]:
-    """A flame graph of a control plane under test, by py-spy."""
+def profile(server: Child) -> Iterator[None]:
+    """Profile a control plane from now on, if that is wanted."""
+    if not PROFILES:
+        yield
+        return
     tool = shutil.which("py-spy", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin")
     if tool is None:
         raise ChildError("there is no py-spy: pip install py-spy")
-    output = PROFILES[0] / f"control-plane-{pid}.raw"
-    command = [tool, "record", "--pid", str(pid), "--format", "raw", "--rate", "250", "--output", str(output)]
+    output = PROFILES[0] / f"control-plane-{server.pid}.raw"
+    command = [tool, "record", "--pid", str(server.pid), "--format", "raw", "--rate", "250", "--output", str(output)]
     profiler = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         yield

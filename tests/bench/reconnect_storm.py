@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from tests.bench.arena import Side, begin_floor, begin_ours, state_directory
+from tests.bench.arena import Side, begin_floor, begin_ours, profile, state_directory
 from tests.bench.credentials import make_credentials
 from tests.bench.fleet import Counts
 from tests.bench.processes import Child
@@ -44,13 +44,15 @@ def measure(*, quick: bool = False) -> Iterator[Record]:
             ours = begin_ours(stack, credentials, state, start)
             ours.connect(1)
             initial = ours.fleet.call("recorded")
-            cold = _cold(ours, proxies)
+            with profile(ours.server):
+                cold = _cold(ours, proxies)
             say(f"cold: {cold}")
             ours.fleet.call("disconnect")
             ours.server.kill()
             ours.fleet.call("record")
             again = begin_ours(stack, credentials, state, start)
-            warm = _warm(Side(again.server, ours.fleet, again.port))
+            with profile(again.server):
+                warm = _warm(Side(again.server, ours.fleet, again.port))
             say(f"warm: {warm}")
             fresh = {str(TypeUrl.SECRET): ours.fleet.call("recorded")[TypeUrl.SECRET]}
         with ExitStack() as stack:
