@@ -28,6 +28,10 @@ BENCHES = (
     "memory_per_proxy",
     "reconnect_storm",
     "churn",
+    "yaml_decode",
+    "convergence_envoy",
+    "zero_loss",
+    "envoy_memory",
 )
 """Modules of this package, each with `measure(*, quick: bool) -> Iterator[Record]`."""
 

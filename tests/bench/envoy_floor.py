@@ -46,7 +46,8 @@ def response(routes: RouteConfiguration) -> bytes:
     renamed.CopyFrom(routes)
     renamed.name = ROUTES
     made: Resource = resource(TypeUrl.ROUTE, ROUTES, renamed)
-    return framing.delta_envelope(TypeUrl.ROUTE, "1", "floor") + made.delta_header + made.body
+    prefix = framing.delta_prefix(TypeUrl.ROUTE, "floor") + framing.nonce_field("1")
+    return prefix + made.delta_header + made.body
 
 
 class _Floor(grpc.GenericRpcHandler):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from smi.objects import Meta, Workload
 from tests.bench import meshes
 from tests.bench.envoy_plane import PlaneProcess
 from tests.bench.envoys import RunningEnvoy, envoys, wait_until
-from tests.bench.records import Record
+from tests.bench.records import Record, say
 
 _SETTLED = 5
 """Equal looks at the resident set, a pause apart, until it counts as settled."""
@@ -33,12 +33,13 @@ class Size:
 SIZES = (Size(services=100, scoped=20), Size(services=1_000, scoped=20))
 
 
-def measure(sizes: Iterable[Size] = SIZES[-1:]) -> Iterator[Record]:
+def measure(*, quick: bool = False) -> Iterator[Record]:
     """Two records for each view: megabytes resident, and seconds from the start of the process until it is ready.
 
     The Envoys are in transparent mode, one at a time, since each binds the ports of the redirect.
     """
-    for size in sizes:
+    for size in SIZES[:1] if quick else SIZES[1:]:
+        say(f"envoy_memory: {size.services} services")
         views = ((_client("everything", None), size.services), (_client("narrow", size.scoped), size.scoped))
         with (
             tempfile.TemporaryDirectory() as directory,

@@ -74,7 +74,7 @@ async def plane(
     live = LiveMesh(store)
     live.take(FileChange(tuple(map(Upsert, objects)), ()))
     with load_or_create(state_dir, DOMAIN, now()) as state:
-        JoinDirectories(state_dir, state).update(live.mesh.proxies[key] for key in sidecars)
+        JoinDirectories(state_dir, state).update({key: live.mesh.proxies[key] for key in sidecars})
         store.apply([ScopeChange(TRUST_SCOPE, (encoded(trust_secret(state.authority(now()).bundle)),))])
         store.mark_ready()
         identities = Identities(state, store, lambda: live.mesh)
