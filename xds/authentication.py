@@ -6,6 +6,7 @@ business of whoever implements ``Authenticator``.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -28,12 +29,14 @@ class Credential:
     """What a peer has proved.
 
     ``subject`` is an identity, ``spiffe://...``; ``workload`` is "namespace/workload", or "" where the proof does not
-    pin one; ``expires_at`` is in seconds since the epoch, None for never.
+    pin one; ``expires_at`` is in seconds since the epoch, None for never. An ``operator`` is a person or a tool that
+    may see what every proxy has, and is no workload.
     """
 
     subject: str
     workload: str = ""
     expires_at: float | None = None
+    operator: bool = False
 
 
 class AuthenticationError(Exception):
@@ -43,6 +46,18 @@ class AuthenticationError(Exception):
 class Authenticator(Protocol):
     async def authenticate(self, peer: Peer) -> Credential:
         """What the peer proves. Raises AuthenticationError."""
+
+
+class OperatorToken:
+    """An ``Authenticator`` of operators: whoever presents the one bearer token is one."""
+
+    def __init__(self, token: str) -> None:
+        self._expected = f"Bearer {token}".encode()
+
+    async def authenticate(self, peer: Peer) -> Credential:
+        if not hmac.compare_digest(peer.metadata.get("authorization", "").encode(), self._expected):
+            raise AuthenticationError("the bearer token is not that of an operator")
+        return Credential("operator", operator=True)
 
 
 Authorizer = Callable[[str, Mapping[str, Any], Credential], str | None]

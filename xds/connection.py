@@ -1,8 +1,8 @@
-"""One admitted stream on the wire: a reader, a writer, and what ends them.
+"""One admitted stream on the wire: what it reads, what it writes, and what ends it.
 
-In: a gRPC context and the sans-I/O ``Stream``. The reader feeds requests to it; the writer sends what it has to say
-whenever something has happened. A slow reader blocks its own writer only; meanwhile its changes merge, and when one
-response is not taken for ``WRITE_DEADLINE`` seconds the stream ends.
+In: a gRPC context and the sans-I/O ``Stream``. The handler of the stream reads; a writer, which exists only while
+there is something to write, sends what the stream has to say. A slow reader blocks its own writer only; meanwhile its
+changes merge, and when one response is not taken for ``WRITE_DEADLINE`` seconds the stream ends.
 """
 
 from __future__ import annotations
@@ -11,15 +11,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from xds.admission import Place
+from xds.fanout import Fanout
 from xds.metrics import Metrics, type_name
+from xds.overdue import Overdue
 from xds.redaction import without_keys
+from xds.refusal import Refused
+from xds.rejections import Rejections
 from xds.status import ProxyStatus, Rejection
-from xds.stream import Ack, Nack, ProtocolError
+from xds.stream import Ack, Nack, ProtocolError, Response
 from xds.view import Change
 
 WRITE_DEADLINE = 60.0
@@ -27,172 +33,264 @@ _LONGEST_MESSAGE = 4096
 _log = logging.getLogger(__name__)
 
 
-class Refused(Exception):  # noqa: N818  # it says what happened
-    """The stream ends with this status; the reason goes to the peer and to the log."""
+@dataclass(frozen=True, slots=True)
+class Ledgers:
+    """Where all connections of a server write down what happens."""
 
-    def __init__(self, code: grpc.StatusCode, reason: str) -> None:
-        super().__init__(f"{code.name}: {reason}")
-        self.code = code
-        self.reason = reason
+    metrics: Metrics
+    rejections: Rejections
+    fanout: Fanout
+    writes: Overdue[Connection]
 
 
 class Connection:
     """The shell around one stream. It is the store's ``Sink`` of its proxy."""
 
+    __slots__ = (
+        "_again",
+        "_alarm",
+        "_alarm_at",
+        "_client_is_done",
+        "_context",
+        "_end",
+        "_fanout_round",
+        "_forced",
+        "_ledgers",
+        "_parse",
+        "_place",
+        "_reader",
+        "_status",
+        "_stream",
+        "_told",
+        "_writer",
+    )
+
     def __init__(
-        self,
-        context: Any,
-        status: ProxyStatus,
-        parse: Callable[[bytes], Any],
-        metrics: Metrics,
-        *,
-        write_deadline: float = WRITE_DEADLINE,
+        self, context: Any, status: ProxyStatus, parse: Callable[[bytes], Any], ledgers: Ledgers, place: Place
     ) -> None:
         self._context = context
         self._status = status
         self._stream = status.stream
         self._parse = parse
-        self._metrics = metrics
-        self._write_deadline = write_deadline
-        self._wake = asyncio.Event()
+        self._ledgers = ledgers
+        self._place: Place | None = place
+        self._reader: asyncio.Task[Any] | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._again = False
+        self._fanout_round = 0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at: float | None = None
         self._end: Refused | None = None
+        self._told = False
         self._client_is_done = False
-        self._gave_up = False
+        self._forced = False
 
-    # -- from the store
+    # -- from the store and the server
 
     def offer(self, changes: Sequence[Change]) -> None:
         self._stream.offer(changes, time.monotonic())
-        self._wake.set()
+        if not self._fanout_round:
+            self._fanout_round = self._ledgers.fanout.begin()
+        # Not written at once: a change of the mesh may be several of the store.
+        self._stir()
 
     def revoke(self, reason: str) -> None:
         self.end(grpc.StatusCode.NOT_FOUND, reason)
-
-    # -- the two directions
 
     def end(self, code: grpc.StatusCode, reason: str) -> None:
         """End the stream with a status; the first call counts."""
         if self._end is None:
             self._end = Refused(code, reason)
-            self._wake.set()
+            self._stir()
 
-    def _ending(self) -> bool:
-        return self._end is not None
+    def give_up(self) -> None:
+        """End a stream whose client does not read."""
+        self._forced = True
+        self.end(grpc.StatusCode.DEADLINE_EXCEEDED, "the client does not read its responses")
+        for task in (self._writer, self._reader):
+            if task is not None:
+                task.cancel()
 
-    async def run(self, first: Any, expires_at: float | None) -> None:
-        """Serve until the client is done. Raises Refused where the stream ends for another reason.
+    # -- its life
 
-        ``first`` is the first request, ``expires_at`` when the credential expires, in seconds since the epoch.
-        """
+    def begin(self, first: Any) -> None:
+        """Take the first request, before ``run``."""
         self._take(first)
-        loop = asyncio.get_running_loop()
-        expiry = None
-        if expires_at is not None:
-            expiry = loop.call_later(
-                max(0.0, expires_at - time.time()),
-                self.end,
-                grpc.StatusCode.UNAUTHENTICATED,
-                "the credential that opened this stream has expired",
-            )
-        # The reader is left to end by itself: cancelling a pending read leaks in gRPC (grpc#43360), and it returns
-        # as soon as the stream is over.
-        reader = asyncio.create_task(self._read())
+
+    async def run(self) -> Refused | None:
+        """Serve until the stream is over; the caller is the handler of the stream.
+
+        Returns the status that we have ended it with, if it was us. Raises Refused where that is still to be sent.
+        """
+        self._reader = asyncio.current_task()
         try:
-            await self._write()
-            if reader.done() and (error := reader.exception()) is not None:
-                raise error
+            self._look()
+            await self._read()
+            self._client_is_done = True
+            if self._writer is not None:
+                await self._writer
+        except asyncio.CancelledError:
+            if not self._forced or self._reader is None:
+                raise
+            self._reader.uncancel()
         finally:
-            if expiry is not None:
-                expiry.cancel()
-            if self._gave_up:
-                # gRPC queues our status behind what the client does not read, so this stream may never be over.
-                reader.cancel()
-        if self._end is not None:
+            self._leave()
+        if self._end is not None and not self._told:
             raise self._end
+        return self._end
+
+    def _leave(self) -> None:
+        self._release_place()
+        self._silence_alarm()
+        self._ledgers.writes.end(self)
+        self._ledgers.rejections.forget(self._status)
+        self._leave_fanout()
+        if self._writer is not None:
+            self._writer.cancel()
+
+    # -- reading
 
     async def _read(self) -> None:
+        # A pending read is not cancelled where that can be avoided, which leaks in gRPC (grpc#43360): ending the
+        # stream from the writer makes it raise.
         try:
-            while not self._ending():
+            while self._end is None:
                 data = await self._context.read()
                 if data is grpc.aio.EOF:
-                    break
-                self._take(self._parse(data))
-                self._wake.set()
+                    return
+                if self._take(self._parse(data)):
+                    self._look()
+                # The first requests name everything; between messages nothing of them stays.
+                del data
         except DecodeError:
             self.end(grpc.StatusCode.INVALID_ARGUMENT, "a request could not be decoded")
-        except (grpc.RpcError, grpc.aio.BaseError, asyncio.CancelledError):
-            pass  # the client is gone, which the writer learns as well
-        finally:
-            self._client_is_done = True
-            self._wake.set()
+        except (grpc.RpcError, grpc.aio.BaseError):
+            pass  # the stream is over
 
-    def _take(self, request: Any) -> None:
-        if request.node.id and request.node.id != self._status.proxy:
-            self.end(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                f"node id {request.node.id[:256]!r}: this stream began as {self._status.proxy!r}",
-            )
-            return
+    def _take(self, request: Any) -> bool:
+        """Hand a request to the stream. Whether that may have given it something to say."""
+        status = self._status
+        node = request.node.id
+        if node and node != status.proxy:
+            self.end(grpc.StatusCode.INVALID_ARGUMENT, f"node id {node[:256]!r}: this stream began as {status.proxy!r}")
+            return False
+        now = time.monotonic()
         try:
-            answer = self._stream.receive(request, time.monotonic())
+            answer = self._stream.receive(request, now)
         except ProtocolError as error:
             self.end(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-            return
+            return False
         if isinstance(answer, Ack):
-            self._status.answers_of(answer.type_url).acks += 1
-            since = None if answer.changed_at is None else time.monotonic() - answer.changed_at
-            self._metrics.acknowledged(answer.type_url, since)
+            status.answers_of(answer.type_url).acks += 1
+            since = None if answer.changed_at is None else now - answer.changed_at
+            self._ledgers.metrics.acknowledged(answer.type_url, since)
+            if self._place is not None and self._stream.settled:
+                self._release_place()
         elif isinstance(answer, Nack):
             self._rejected(answer)
+        self._ledgers.rejections.review(status)
+        # Most requests say that all is well. What waits for that is in no hurry, or has set the alarm.
+        return not (
+            isinstance(answer, Ack) and self._alarm is None and self._stream.substreams[answer.type_url].settled
+        )
 
     def _rejected(self, nack: Nack) -> None:
         message = without_keys(nack.message)[:_LONGEST_MESSAGE]
+        now = time.time()
         answers = self._status.answers_of(nack.type_url)
         answers.nacks += 1
-        answers.last_nack = Rejection(message, time.time(), nack.names)
-        self._metrics.rejected(nack.type_url)
+        answers.last_nack = Rejection(message, now, nack.names)
+        self._ledgers.metrics.rejected(nack.type_url)
+        self._ledgers.rejections.add(self._status, nack.type_url, nack.names, message, now)
         _log.warning("%s rejected %s: %s", self._status.proxy, type_name(nack.type_url), message)
 
-    async def _write(self) -> None:
-        while True:
-            self._wake.clear()
-            if self._ending() or self._client_is_done:
-                return
-            for response in self._stream.poll(time.monotonic()):
-                data = response.encode()
-                await self._write_one(data)
-                self._metrics.sent(response, len(data))
-                if self._ending():
-                    return
-            await self._sleep()
+    def _release_place(self) -> None:
+        if self._place is not None:
+            self._place.release()
+            self._place = None
 
-    async def _write_one(self, data: bytes) -> None:
-        loop = asyncio.get_running_loop()
-        writer = asyncio.current_task()
-        assert writer is not None  # noqa: S101  # for the type checker: a coroutine runs in a task
-        deadline = loop.call_later(self._write_deadline, self._give_up, writer)
+    # -- writing
+
+    def _look(self) -> None:
+        """After a request: begin to write if there is something to say."""
+        if self._writer is not None:
+            self._again = True
+        elif self._end is None:
+            responses = self._stream.poll(time.monotonic())
+            if responses:
+                self._writer = asyncio.create_task(self._write(responses))
+            else:
+                self._set_alarm()
+
+    def _stir(self) -> None:
+        """Have a writer look, soon, whether there is something to say."""
+        self._again = True
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write([]))
+
+    async def _write(self, responses: list[Response]) -> None:
         try:
-            await self._context.write(data)
+            await self._send(responses)
+            while self._again and not self._over():
+                self._again = False
+                await self._send(self._stream.poll(time.monotonic()))
+            if self._end is not None and not self._forced:
+                self._told = True
+                await self._context.abort(self._end.code, self._end.reason)
+        except (grpc.RpcError, grpc.aio.BaseError):
+            pass  # the client is gone, or has just been told to go
         except asyncio.CancelledError:
-            if not self._ending():
+            if not self._forced:
                 raise
-            writer.uncancel()
+        except Exception:  # noqa: BLE001  # our bug: loud here; its text may hold secrets and is not for the peer
+            _log.exception("a stream ended by an error of ours")
+            self._end = Refused(grpc.StatusCode.INTERNAL, "internal error of the control plane")
+            self._forced = True
+            if self._reader is not None:
+                self._reader.cancel()
         finally:
-            deadline.cancel()
+            self._writer = None
+            self._ledgers.rejections.review(self._status)
+            self._leave_fanout()
+            self._set_alarm()
 
-    def _give_up(self, writer: asyncio.Task[Any]) -> None:
-        self._gave_up = True
-        self.end(grpc.StatusCode.DEADLINE_EXCEEDED, "the client does not read its responses")
-        writer.cancel()
+    async def _send(self, responses: Sequence[Response]) -> None:
+        for response in responses:
+            if self._end is not None:
+                return
+            data = response.encode()
+            self._ledgers.writes.begin(self)
+            try:
+                await self._context.write(data)
+            finally:
+                self._ledgers.writes.end(self)
+            self._ledgers.metrics.sent(response, len(data))
 
-    async def _sleep(self) -> None:
-        """Until something happens, or the stream wants to be polled."""
-        due = self._stream.deadline()
-        if due is None:
-            await self._wake.wait()
+    def _over(self) -> bool:
+        return self._end is not None or self._client_is_done
+
+    def _leave_fanout(self) -> None:
+        if self._fanout_round:
+            self._ledgers.fanout.end(self._fanout_round)
+            self._fanout_round = 0
+
+    # -- time
+
+    def _set_alarm(self) -> None:
+        """Have the stream looked at when it wants to be, though nothing may happen."""
+        due = None if self._over() else self._stream.deadline()
+        if due == self._alarm_at:
             return
-        alarm = asyncio.get_running_loop().call_later(max(0.0, due - time.monotonic()), self._wake.set)
-        try:
-            await self._wake.wait()
-        finally:
-            alarm.cancel()
+        self._silence_alarm()
+        if due is not None:
+            self._alarm_at = due
+            self._alarm = asyncio.get_running_loop().call_later(max(0.0, due - time.monotonic()), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = self._alarm_at = None
+        self._stir()
+
+    def _silence_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._alarm_at = None

@@ -1,67 +1,112 @@
-"""What the server counts, for Prometheus, on a registry of its own."""
+"""What the server counts, for Prometheus, on a registry of its own.
+
+Every push counts several things, so counting is adding to plain numbers; Prometheus's own objects are made of them
+when somebody asks.
+"""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from xds.resource import TypeUrl
 from xds.stream import Response
 
 _NAMES: dict[str, str] = {url: url.rpartition(".")[2] for url in TypeUrl}
-_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_OTHER = "other"
+_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_COUNTERS = (
+    ("responses", "Responses sent"),
+    ("resources_sent", "Resources in responses sent"),
+    ("bytes_sent", "Bytes of responses sent"),
+    ("acks", "Responses that proxies accepted"),
+    ("nacks", "Responses that proxies rejected"),
+)
 
 
 def type_name(type_url: str) -> str:
     """The last word of a type URL that is served; "other" for those that are not, since clients choose them."""
-    return _NAMES.get(type_url, "other")
+    return _NAMES.get(type_url, _OTHER)
 
 
-class Metrics:
-    """The counters of one server. ``type`` is a resource type such as ``Cluster``."""
+class _Tally:
+    """The numbers of one resource type. ``pushes`` counts per bucket of ``_SECONDS``, the last one beyond it."""
+
+    __slots__ = ("acks", "bytes_sent", "nacks", "push_seconds", "pushes", "resources_sent", "responses")
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.connected = Gauge("tulle_xds_connected_proxies", "Open streams", registry=self.registry)
-        self._responses = self._counter("responses", "Responses sent", "type")
-        self._resources = self._counter("resources_sent", "Resources in responses sent", "type")
-        self._bytes = self._counter("bytes_sent", "Bytes of responses sent", "type")
-        self._acks = self._counter("acks", "Responses that proxies accepted", "type")
-        self._nacks = self._counter("nacks", "Responses that proxies rejected", "type")
-        self._refused = self._counter("streams_refused", "Streams refused or ended, by gRPC status", "reason")
-        self._push = Histogram(
-            "tulle_xds_push_seconds",
-            "From a change to its acknowledgement by one proxy",
-            ("type",),
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        # Known types appear with 0 from the start, so that a rate over them has no gaps.
-        for name in _NAMES.values():
-            for counter in (self._responses, self._resources, self._bytes, self._acks, self._nacks):
-                counter.labels(name)
+        self.responses = self.resources_sent = self.bytes_sent = self.acks = self.nacks = 0
+        self.pushes = [0] * (len(_SECONDS) + 1)
+        self.push_seconds = 0.0
 
-    def _counter(self, name: str, text: str, label: str) -> Counter:
-        return Counter(f"tulle_xds_{name}", text, (label,), registry=self.registry)
+
+class Metrics(Collector):
+    """The counters of one server. ``connected`` is the number of open streams."""
+
+    def __init__(self) -> None:
+        self.connected = 0
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        # Known types appear with 0 from the start, so that a rate over them has no gaps.
+        self._tallies = {url: _Tally() for url in _NAMES}
+        self._other = _Tally()
+        self._refused: Counter[str] = Counter()
+
+    def _of(self, type_url: str) -> _Tally:
+        return self._tallies.get(type_url, self._other)
 
     def sent(self, response: Response, size: int) -> None:
-        name = type_name(response.type_url)
-        self._responses.labels(name).inc()
-        self._resources.labels(name).inc(response.resources)
-        self._bytes.labels(name).inc(size)
+        tally = self._of(response.type_url)
+        tally.responses += 1
+        tally.resources_sent += response.resources
+        tally.bytes_sent += size
 
     def acknowledged(self, type_url: str, seconds: float | None) -> None:
         """``seconds`` since the change; None when the client had asked for the response."""
-        name = type_name(type_url)
-        self._acks.labels(name).inc()
+        tally = self._of(type_url)
+        tally.acks += 1
         if seconds is not None:
-            self._push.labels(name).observe(seconds)
+            tally.pushes[bisect_left(_SECONDS, seconds)] += 1
+            tally.push_seconds += seconds
 
     def rejected(self, type_url: str) -> None:
-        self._nacks.labels(type_name(type_url)).inc()
+        self._of(type_url).nacks += 1
 
     def refused(self, reason: str) -> None:
-        self._refused.labels(reason).inc()
+        self._refused[reason] += 1
 
     def exposition(self) -> bytes:
         """The text format of Prometheus."""
         return generate_latest(self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """The present numbers, as Prometheus takes them."""
+        yield GaugeMetricFamily("tulle_xds_connected_proxies", "Open streams", self.connected)
+        tallies = {_NAMES[url]: tally for url, tally in self._tallies.items()}
+        if self._other.responses or self._other.acks or self._other.nacks:
+            tallies[_OTHER] = self._other
+        for name, text in _COUNTERS:
+            counter = CounterMetricFamily(f"tulle_xds_{name}", text, labels=("type",))
+            for type_, tally in tallies.items():
+                counter.add_metric((type_,), getattr(tally, name))
+            yield counter
+        refused = CounterMetricFamily(
+            "tulle_xds_streams_refused", "Streams refused or ended, by gRPC status", labels=("reason",)
+        )
+        for reason, count in self._refused.items():
+            refused.add_metric((reason,), count)
+        yield refused
+        push = HistogramMetricFamily(
+            "tulle_xds_push_seconds", "From a change to its acknowledgement by one proxy", labels=("type",)
+        )
+        bounds = [*map(str, _SECONDS), "+Inf"]
+        for type_, tally in tallies.items():
+            if any(tally.pushes):
+                push.add_metric((type_,), list(zip(bounds, accumulate(tally.pushes), strict=True)), tally.push_seconds)
+        yield push

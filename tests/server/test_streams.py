@@ -22,11 +22,15 @@ def nothing_left(plane: Plane) -> bool:
     server: Any = plane.server
     return not (
         len(server.proxies)
-        or server._connections
-        or server._departures
+        or server._streams.open
+        or server._streams._departures
+        or server._admission._active
+        or server._writes._due
+        or server.fanout._left
+        or len(server.rejections)
         or server._presence._entries
         or plane.store.record(PROXY).sinks
-        or server.metrics.connected._value.get()
+        or server.metrics.connected
     )
 
 

@@ -1,0 +1,14 @@
+"""Why a stream is not served, or no longer."""
+
+from __future__ import annotations
+
+import grpc
+
+
+class Refused(Exception):  # noqa: N818  # it says what happened
+    """The stream ends with this status; the reason goes to the peer and to the log."""
+
+    def __init__(self, code: grpc.StatusCode, reason: str) -> None:
+        super().__init__(f"{code.name}: {reason}")
+        self.code = code
+        self.reason = reason
