@@ -158,8 +158,8 @@ class Connection:
                 data = await self._context.read()
                 if data is grpc.aio.EOF:
                     return
-                if self._take(self._parse(data)):
-                    self._look()
+                self._take(self._parse(data))
+                self._look()
                 # The first requests name everything; between messages nothing of them stays.
                 del data
         except DecodeError:
@@ -167,19 +167,18 @@ class Connection:
         except (grpc.RpcError, grpc.aio.BaseError):
             pass  # the stream is over
 
-    def _take(self, request: Any) -> bool:
-        """Hand a request to the stream. Whether that may have given it something to say."""
+    def _take(self, request: Any) -> None:
         status = self._status
         node = request.node.id
         if node and node != status.proxy:
             self.end(grpc.StatusCode.INVALID_ARGUMENT, f"node id {node[:256]!r}: this stream began as {status.proxy!r}")
-            return False
+            return
         now = time.monotonic()
         try:
             answer = self._stream.receive(request, now)
         except ProtocolError as error:
             self.end(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-            return False
+            return
         if isinstance(answer, Ack):
             status.answers_of(answer.type_url).acks += 1
             since = None if answer.changed_at is None else now - answer.changed_at
@@ -189,10 +188,6 @@ class Connection:
         elif isinstance(answer, Nack):
             self._rejected(answer)
         self._ledgers.rejections.review(status)
-        # Most requests say that all is well. What waits for that is in no hurry, or has set the alarm.
-        return not (
-            isinstance(answer, Ack) and self._alarm is None and self._stream.substreams[answer.type_url].settled
-        )
 
     def _rejected(self, nack: Nack) -> None:
         message = without_keys(nack.message)[:_LONGEST_MESSAGE]

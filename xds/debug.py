@@ -17,6 +17,7 @@ from aiohttp import web
 
 from xds.metrics import Metrics, type_name
 from xds.redaction import shown
+from xds.rejections import Rejections
 from xds.resource import TypeUrl
 from xds.status import Answers, Holding, ProxyRegister, ProxyStatus
 from xds.store import Store
@@ -27,6 +28,7 @@ _INDEX = {
     "/metrics": "Prometheus metrics of the control plane",
     "/debug/mesh": "the mesh as it is understood",
     "/debug/proxies": "every proxy and how far it is",
+    "/debug/rejections": "what proxies have rejected and do without, and why",
     "/debug/proxies/{namespace}/{workload}": "every resource of a proxy; ?config=1 with its content",
 }
 # Probes carry no token, and these two say nothing about the mesh.
@@ -50,6 +52,7 @@ class DebugServer:
         metrics: Metrics,
         mesh: Callable[[], Any],
         token: str | None = None,
+        rejections: Rejections | None = None,
     ) -> None:
         self._host, self._port = _split(address)
         if token is None and not _is_loopback(self._host):
@@ -59,6 +62,7 @@ class DebugServer:
         self._proxies = proxies
         self._metrics = metrics
         self._mesh = mesh
+        self._rejections = rejections or Rejections()
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
@@ -86,6 +90,7 @@ class DebugServer:
         application.router.add_get("/metrics", self._exposition)
         application.router.add_get("/debug/mesh", self._debug_mesh)
         application.router.add_get("/debug/proxies", self._debug_proxies)
+        application.router.add_get("/debug/rejections", self._debug_rejections)
         application.router.add_get("/debug/proxies/{namespace}/{workload}", self._debug_proxy)
         return application
 
@@ -122,6 +127,23 @@ class DebugServer:
         names = sorted({*self._store.proxies(), *(status.proxy for status in self._proxies)})
         return _json([_summary(name, self._proxies.of(name)) for name in names])
 
+    async def _debug_rejections(self, _request: web.Request) -> web.Response:
+        """What is rejected now, by whom and why, and how many proxies are to hold it."""
+        return _json(
+            [
+                {
+                    "type": type_name(each.resource.type_url),
+                    "name": each.resource.name,
+                    "version": each.resource.version,
+                    "proxies": each.proxies,
+                    "of": self._proxies.holders(each.resource.type_url, each.resource.name),
+                    "reason": each.message,
+                    "since": _instant(each.since),
+                }
+                for each in sorted(self._rejections, key=lambda each: each.resource)
+            ]
+        )
+
     async def _debug_proxy(self, request: web.Request) -> web.Response:
         proxy = "{namespace}/{workload}".format_map(request.match_info)
         status = self._proxies.of(proxy)
@@ -129,7 +151,12 @@ class DebugServer:
             return _json({"error": f"no proxy {proxy}"}, status=404)
         with_config = request.query.get("config", "") not in {"", "0", "false"}
         page = _summary(proxy, status)
-        page["resources"] = self._unconnected(proxy, with_config) if status is None else _connected(status, with_config)
+        if status is None:
+            page["resources"] = self._unconnected(proxy, with_config)
+        else:
+            page["resources"] = _connected(status, with_config)
+            for (type_url, name), reason in self._rejections.of(status).items():
+                page["resources"][type_name(type_url)][name]["reason"] = reason
         return _json(page)
 
     def _unconnected(self, proxy: str, with_config: bool) -> dict[str, Any]:

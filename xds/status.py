@@ -77,6 +77,15 @@ class ProxyStatus:
         for sub in self.stream.in_push_order():
             yield from _holdings(sub, self.world)
 
+    def is_to_hold(self, type_url: str, name: str) -> bool:
+        """Whether the proxy subscribes to a resource that it may see."""
+        substream = self.stream.substreams.get(type_url)
+        return (
+            substream is not None
+            and substream.subscription.covers(name)
+            and self.world.lookup(type_url, name) is not None
+        )
+
     def resource(self, type_url: str, name: str) -> Resource | None:
         return self.world.lookup(type_url, name)
 
@@ -131,6 +140,10 @@ class ProxyRegister:
         """The newest stream of a proxy; an older one is usually dead and not yet noticed."""
         streams = self._streams.get(proxy)
         return streams[-1] if streams else None
+
+    def holders(self, type_url: str, name: str) -> int:
+        """How many connected proxies are to hold a resource. Walks all of them: for diagnostics, not for pushes."""
+        return sum(status.is_to_hold(type_url, name) for status in self)
 
     def __iter__(self) -> Iterator[ProxyStatus]:
         return (streams[-1] for streams in self._streams.values())

@@ -1,0 +1,153 @@
+"""What proxies have rejected -> diagnostics of the objects that it was made from.
+
+Pure functions. Names of resources say what they belong to (see `translators.names`); the mesh and the declared objects
+say which objects had a part in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from smi.codes import Code, define
+from smi.diagnostics import Diagnostic, Location, ObjectRef, Severity
+from smi.model import Mesh
+from smi.objects import MeshObject, Service, TrafficSplit, TrafficTarget, Workload
+from translators.names import OTHER_PORTS
+from xds.rejections import RejectedResource
+from xds.resource import TypeUrl
+
+_MOST_PROXIES = 3
+_LONGEST_REASON = 300
+_BEHAVIOUR = (TypeUrl.ROUTE, TypeUrl.EXTENSION)
+"""The types that hold splits and access, and no ports or addresses."""
+
+_KEPT = "Those proxies go on with what they had before; where they had nothing, "
+
+OUTBOUND_REJECTED = define(
+    "TL3001",
+    Severity.ERROR,
+    "rejected: calls of a Service",
+    cause="Proxies have rejected what was made of a Service, or of the TrafficSplits that it is the root of.",
+    effect=_KEPT + "calls to this Service fail or are not captured there.",
+    repair="The message says what the proxy dislikes. It is tried again by itself, at once when the object changes.",
+)
+ACCESS_REJECTED = define(
+    "TL3002",
+    Severity.ERROR,
+    "rejected: access",
+    cause="Proxies have rejected the access rules of a workload that this TrafficTarget applies to.",
+    effect=_KEPT + "nobody gets in: rules that are not understood open nothing.",
+    repair="The message says what the proxy dislikes, most often a regular expression of an HTTPRouteGroup.",
+)
+INBOUND_REJECTED = define(
+    "TL3003",
+    Severity.ERROR,
+    "rejected: what a workload serves",
+    cause="The sidecar of a Workload has rejected its own inbound side, most often because a port is taken.",
+    effect=_KEPT + "the workload is not reached through the mesh.",
+    repair="The message says why. Free the port or change spec.ports; it is tried again by itself.",
+)
+LOCAL_REJECTED = define(
+    "TL3004",
+    Severity.ERROR,
+    "rejected: a local port of an upstream",
+    cause="The sidecar of a Workload could not listen on the localPort of one of its upstreams.",
+    effect="Its application does not reach that upstream; its other upstreams are not affected.",
+    repair="Free the port, or choose another localPort; it is tried again by itself.",
+)
+GENERAL_REJECTED = define(
+    "TL3005",
+    Severity.ERROR,
+    "rejected: what every proxy gets",
+    cause="Proxies have rejected something that belongs to no object: a certificate, or what every sidecar needs.",
+    effect=_KEPT + "they may not serve at all.",
+    repair="Compare the version of those proxies with the one that is supported; the message says what they dislike.",
+)
+
+
+class Declared(Protocol):
+    """The declared objects that are looked up here, by namespace and name."""
+
+    @property
+    def services(self) -> Mapping[tuple[str, str], Service]: ...
+    @property
+    def workloads(self) -> Mapping[tuple[str, str], Workload]: ...
+    @property
+    def traffic_splits(self) -> Mapping[tuple[str, str], TrafficSplit]: ...
+    @property
+    def traffic_targets(self) -> Mapping[tuple[str, str], TrafficTarget]: ...
+
+
+def rejection_diagnostics(
+    rejected: Iterable[RejectedResource], mesh: Mesh, declared: Declared, holders: Callable[[str, str], int]
+) -> list[Diagnostic]:
+    """One finding for each rejected resource and object that had a part in it.
+
+    `holders` tells how many connected proxies are to hold a resource, by its type and name.
+    """
+    found: list[Diagnostic] = []
+    for each in sorted(rejected, key=lambda one: one.resource):
+        code, refs = _causes(each, mesh, declared)
+        message = _message(each, holders(each.resource.type_url, each.resource.name))
+        found += [code.diagnostic(message, object=ref, location=_location(ref, declared)) for ref in refs]
+        if not refs:
+            found.append(code.diagnostic(message))
+    return found
+
+
+def _causes(rejected: RejectedResource, mesh: Mesh, declared: Declared) -> tuple[Code, list[ObjectRef]]:
+    kind, *parts = rejected.resource.name.split("/")
+    behaviour = rejected.resource.type_url in _BEHAVIOUR
+    if kind == "outbound" and len(parts) >= 3:
+        return OUTBOUND_REJECTED, _of_service(parts[0], parts[1], declared if behaviour else None)
+    if kind == "inbound" and len(parts) >= 3:
+        targets = _targets("/".join(parts[:3]), parts[3:], mesh) if behaviour else []
+        return (ACCESS_REJECTED, targets) if targets else (INBOUND_REJECTED, _workloads(rejected))
+    if kind == "local":
+        return LOCAL_REJECTED, _workloads(rejected)
+    return GENERAL_REJECTED, []
+
+
+def _of_service(namespace: str, service: str, splits_of: Declared | None) -> list[ObjectRef]:
+    splits = [] if splits_of is None else list(splits_of.traffic_splits.values())
+    refs = [each.ref for each in splits if each.meta.namespace == namespace and each.service == service]
+    return sorted(refs) or [ObjectRef("Service", namespace, service)]
+
+
+def _targets(class_name: str, port: list[str], mesh: Mesh) -> list[ObjectRef]:
+    """The TrafficTargets that apply to a port of a class; to all its ports where the name has none."""
+    found = mesh.classes.get(class_name)
+    names = {
+        grant.name
+        for access in (found.access if found is not None else ())
+        if not port or port[0] == (OTHER_PORTS if access.port is None else str(access.port))
+        for grant in access.grants
+    }
+    return [ObjectRef("TrafficTarget", *name.split("/", 1)) for name in sorted(names)]
+
+
+def _workloads(rejected: RejectedResource) -> list[ObjectRef]:
+    """Whoever rejects what is its own."""
+    return [ObjectRef("Workload", *proxy.split("/", 1)) for proxy in rejected.proxies]
+
+
+def _message(rejected: RejectedResource, holders: int) -> str:
+    proxies = ", ".join(rejected.proxies[:_MOST_PROXIES]) + (", ..." if len(rejected.proxies) > _MOST_PROXIES else "")
+    kind = rejected.resource.type_url.rpartition(".")[2]
+    reason = " ".join(rejected.message.split())[:_LONGEST_REASON]
+    of = max(holders, len(rejected.proxies))
+    return (
+        f"{kind} {rejected.resource.name} is rejected by {len(rejected.proxies)} of {of} proxies ({proxies}): {reason}"
+    )
+
+
+def _location(ref: ObjectRef, declared: Declared) -> Location | None:
+    tables: dict[str, Mapping[tuple[str, str], MeshObject]] = {
+        "Service": declared.services,
+        "Workload": declared.workloads,
+        "TrafficSplit": declared.traffic_splits,
+        "TrafficTarget": declared.traffic_targets,
+    }
+    found = tables[ref.kind].get((ref.namespace, ref.name))
+    return None if found is None else found.meta.location
