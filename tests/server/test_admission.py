@@ -146,6 +146,24 @@ async def test_an_error_of_ours_is_loud_here_and_mute_there(
     assert "4711" in caplog.text
 
 
+@pytest.mark.parametrize("reading", [True, False], ids=["while reading", "while writing"])
+async def test_an_error_of_ours_on_an_open_stream(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, reading: bool
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("the key is 4711")
+
+    async with plane.connected() as client:
+        monkeypatch.setattr("xds.stream.Stream.receive" if reading else "xds.stream.Stream.poll", broken)
+        if reading:
+            await client.send(response_nonce="1")
+        else:
+            plane.put(cluster("a", "2"))
+        assert await client.ending() == ("INTERNAL", "internal error of the control plane")
+    assert "4711" in caplog.text
+    await until(lambda: not len(plane.server.proxies))
+
+
 async def test_a_refusal_is_logged_once_and_without_the_token(plane: Plane, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="xds")
     for _ in range(3):

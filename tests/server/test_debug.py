@@ -49,6 +49,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Get]]]:
             proxies=plane.server.proxies,
             metrics=plane.server.metrics,
             mesh=lambda: {"services": ["b", "a"]},
+            rejections=plane.server.rejections,
             **settings,
         )
         port = await server.start()
@@ -147,7 +148,23 @@ async def test_a_connected_proxy(plane: Plane, serve: Any) -> None:
         assert page["last_nack"]["message"] == "a: bad"
         assert page["last_nack"]["names"] == ["a"]
         assert page["types"]["Cluster"]["held_back"] == ["a"]
-        assert page["resources"]["Cluster"]["a"] == {"version": new, "sent": old, "acked": old, "rejected": new}
+        assert page["resources"]["Cluster"]["a"] == {
+            "version": new,
+            "sent": old,
+            "acked": old,
+            "rejected": new,
+            "reason": "a: bad",
+        }
+        (_, (rejection,)) = await get("/debug/rejections")
+        assert rejection.pop("since")
+        assert rejection == {
+            "type": "Cluster",
+            "name": "a",
+            "version": new,
+            "proxies": [PROXY],
+            "of": 1,
+            "reason": "a: bad",
+        }
 
 
 @pytest.mark.parametrize("connected", [True, False])
