@@ -62,7 +62,7 @@ class DebugServer:
         self._proxies = proxies
         self._metrics = metrics
         self._mesh = mesh
-        self._rejections = rejections or Rejections()
+        self._rejections = Rejections() if rejections is None else rejections
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
