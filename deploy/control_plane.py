@@ -17,20 +17,24 @@ from ca.tokens import JoinTokens
 from deploy.admission import JoinTokenAuthenticator, authorizer
 from deploy.clock import now
 from deploy.configuration import TRUST_SCOPE, encoded
+from deploy.directory import sorted_diagnostics
 from deploy.garbage import collector_paused, settle_in
 from deploy.identities import Identities
+from deploy.intake import HOLD_OFF, Intake
 from deploy.join_directories import REFRESH_SECONDS, JoinDirectories
 from deploy.live_mesh import LiveMesh
+from deploy.rejection_watch import RejectionWatch
 from deploy.report import mesh_report
 from deploy.server_certificate import ServerCertificate
 from smi.files import FileChange, FileSource
+from xds.authentication import OperatorToken
 from xds.debug import DebugServer
-from xds.metrics import Metrics
+from xds.fanout import Fanout
 from xds.server import XdsServer
 from xds.store import ScopeChange, Store
 
 _log = logging.getLogger(__name__)
-_GRACE = 2.0
+_GRACE = 10.0
 """Seconds that streams have to end when the control plane stops; their proxies go on with what they have."""
 
 
@@ -40,13 +44,18 @@ class ServeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What `tulle serve` is given. Addresses are `host:port`; port 0 takes a free one."""
+    """What `tulle serve` is given. Addresses are `host:port`; port 0 takes a free one.
+
+    Whoever presents `debug_token` may read the debug endpoint, and ask for the client status of proxies over xDS.
+    `hold_off`: seconds that a change waits at most for the fan-out before it.
+    """
 
     directory: Path
     xds_address: str
     debug_address: str
     state: Path
     debug_token: str | None = None
+    hold_off: float = HOLD_OFF
 
 
 class ControlPlane:
@@ -74,37 +83,46 @@ class ControlPlane:
             store.apply([ScopeChange(TRUST_SCOPE, (trust,))])
             store.mark_ready()
             identities = Identities(state, store, lambda: live.mesh)
-            await stack.enter_async_context(self._serving(store, state, live, identities))
+            server = self._server(store, state, live, identities)
+            intake = Intake(_taking(live, joins), server.fanout, self._options.hold_off)
+            rejected = RejectionWatch(server, live)
+            await stack.enter_async_context(self._serving(server, store, live, rejected))
             await _until(
                 stop,
-                _follow(source, _taking(live, joins), stop),
+                _follow(source, intake, stop),
+                intake.run(),
                 identities.run(),
+                rejected.run(),
                 _refresh(joins, live),
             )
             _log.info("stopping; sidecars go on with what they have")
 
-    @asynccontextmanager
-    async def _serving(
-        self, store: Store, state: CaState, live: LiveMesh, identities: Identities
-    ) -> AsyncIterator[None]:
-        metrics = Metrics()
-        server = XdsServer(
+    def _server(self, store: Store, state: CaState, live: LiveMesh, identities: Identities) -> XdsServer:
+        token = self._options.debug_token
+        return XdsServer(
             store,
             JoinTokenAuthenticator(JoinTokens(state.join_token_key)),
             authorizer(lambda: live.mesh),
             ServerCertificate(state).credentials(),
             self._options.xds_address,
+            operators=None if token is None else OperatorToken(token),
             observer=identities,
-            metrics=metrics,
+            fanout=Fanout(self._options.hold_off),
         )
+
+    @asynccontextmanager
+    async def _serving(
+        self, server: XdsServer, store: Store, live: LiveMesh, rejected: RejectionWatch
+    ) -> AsyncIterator[None]:
         try:
             debug = DebugServer(
                 self._options.debug_address,
                 store=store,
                 proxies=server.proxies,
-                metrics=metrics,
-                mesh=lambda: mesh_report(live.mesh, live.diagnostics),
+                metrics=server.metrics,
+                mesh=lambda: mesh_report(live.mesh, sorted_diagnostics(live.diagnostics, rejected.diagnostics())),
                 token=self._options.debug_token,
+                rejections=server.rejections,
             )
             port = await server.start()
             debug_port = await debug.start()
@@ -134,9 +152,9 @@ def _open_state(directory: Path, trust_domain: TrustDomain) -> CaState:
         raise ServeError(str(error)) from None
 
 
-async def _follow(source: FileSource, take: Callable[[FileChange], None], stop: asyncio.Event) -> None:
+async def _follow(source: FileSource, intake: Intake, stop: asyncio.Event) -> None:
     async for change in source.watch(stop):
-        take(change)
+        intake.put(change)
 
 
 def _taking(live: LiveMesh, joins: JoinDirectories) -> Callable[[FileChange], None]:

@@ -9,24 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
 
 from smi.diagnostics import Diagnostic
 from smi.files import FileChange
 from smi.index import ObjectEvent
+from xds.fanout import Fanout
 
 HOLD_OFF = 0.1
 """Seconds that a change waits at most for the fan-out before it."""
-
-
-class Fanout(Protocol):
-    """What tells whether streams are still being written to."""
-
-    @property
-    def busy(self) -> bool: ...
-
-    async def idle(self, timeout: float) -> None:  # noqa: ASYNC109  # "at most so long" is what it is about
-        """Returns when nothing is under way any more, or after `timeout` seconds."""
 
 
 class Intake:

@@ -41,8 +41,8 @@ class LiveMesh:
             if moved is not None:
                 self._serve(moved)
         known, self._of_source = set(self._of_source), tuple(change.diagnostics)
-        _tell(each for each in self._of_source if each not in known)
-        _tell(self.mesh.appeared())
+        tell(each for each in self._of_source if each not in known)
+        tell(self.mesh.appeared())
         return frozenset(moved.proxies) if moved is not None else frozenset()
 
     @property
@@ -66,8 +66,8 @@ class LiveMesh:
         return old is not None and (new.identity, new.capture) != (old.identity, old.capture)
 
 
-def _tell(diagnostics: Iterable[Diagnostic]) -> None:
-    """Log what is new, once."""
+def tell(diagnostics: Iterable[Diagnostic]) -> None:
+    """Log findings."""
     for each in diagnostics:
         about = f"{each.object}: " if each.object else ""
         _log.log(_LEVELS[each.severity], "%s %s %s%s", each.location or "-", each.code, about, each.message)

@@ -9,8 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from smi.codes import Code, define
-from smi.diagnostics import Diagnostic, Location, ObjectRef, Severity
+from deploy.rejection_codes import (
+    ACCESS_REJECTED,
+    GENERAL_REJECTED,
+    INBOUND_REJECTED,
+    LOCAL_REJECTED,
+    OUTBOUND_REJECTED,
+)
+from smi.codes import Code
+from smi.diagnostics import Diagnostic, Location, ObjectRef
 from smi.model import Mesh
 from smi.objects import MeshObject, Service, TrafficSplit, TrafficTarget, Workload
 from translators.names import OTHER_PORTS
@@ -21,49 +28,6 @@ _MOST_PROXIES = 3
 _LONGEST_REASON = 300
 _BEHAVIOUR = (TypeUrl.ROUTE, TypeUrl.EXTENSION)
 """The types that hold splits and access, and no ports or addresses."""
-
-_KEPT = "Those proxies go on with what they had before; where they had nothing, "
-
-OUTBOUND_REJECTED = define(
-    "TL3001",
-    Severity.ERROR,
-    "rejected: calls of a Service",
-    cause="Proxies have rejected what was made of a Service, or of the TrafficSplits that it is the root of.",
-    effect=_KEPT + "calls to this Service fail or are not captured there.",
-    repair="The message says what the proxy dislikes. It is tried again by itself, at once when the object changes.",
-)
-ACCESS_REJECTED = define(
-    "TL3002",
-    Severity.ERROR,
-    "rejected: access",
-    cause="Proxies have rejected the access rules of a workload that this TrafficTarget applies to.",
-    effect=_KEPT + "nobody gets in: rules that are not understood open nothing.",
-    repair="The message says what the proxy dislikes, most often a regular expression of an HTTPRouteGroup.",
-)
-INBOUND_REJECTED = define(
-    "TL3003",
-    Severity.ERROR,
-    "rejected: what a workload serves",
-    cause="The sidecar of a Workload has rejected its own inbound side, most often because a port is taken.",
-    effect=_KEPT + "the workload is not reached through the mesh.",
-    repair="The message says why. Free the port or change spec.ports; it is tried again by itself.",
-)
-LOCAL_REJECTED = define(
-    "TL3004",
-    Severity.ERROR,
-    "rejected: a local port of an upstream",
-    cause="The sidecar of a Workload could not listen on the localPort of one of its upstreams.",
-    effect="Its application does not reach that upstream; its other upstreams are not affected.",
-    repair="Free the port, or choose another localPort; it is tried again by itself.",
-)
-GENERAL_REJECTED = define(
-    "TL3005",
-    Severity.ERROR,
-    "rejected: what every proxy gets",
-    cause="Proxies have rejected something that belongs to no object: a certificate, or what every sidecar needs.",
-    effect=_KEPT + "they may not serve at all.",
-    repair="Compare the version of those proxies with the one that is supported; the message says what they dislike.",
-)
 
 
 class Declared(Protocol):

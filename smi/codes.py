@@ -2,7 +2,7 @@
 
 A code never changes its meaning; a code that is no longer used is not given away again.
 TL10xx: files and YAML. TL11xx: fields of any kind. TL12xx: one kind's own rules.
-TL2xxx: objects that do not fit together.
+TL2xxx: objects that do not fit together. TL3xxx: what proxies reject.
 """
 
 from __future__ import annotations

@@ -55,12 +55,13 @@ class XdsServer:
         identifier: str = "tulle",
         write_deadline: float = WRITE_DEADLINE,
         admission: Admission | None = None,
+        fanout: Fanout | None = None,
         max_stream_age: float | None = None,
     ) -> None:
         self.proxies = ProxyRegister()
         self.metrics = metrics or Metrics()
         self.rejections = Rejections()
-        self.fanout = Fanout()
+        self.fanout = fanout or Fanout()
         self._credentials = credentials
         self._address = address
         self._admission = admission or Admission()

@@ -6,7 +6,7 @@ import difflib
 
 import click
 
-import smi.resolve.codes  # noqa: F401  # registers its codes
+import smi.resolve.codes  # noqa: F401  # both register their codes
 from smi.codes import CODES
 
 

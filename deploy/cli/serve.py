@@ -19,7 +19,7 @@ from deploy.control_plane import ControlPlane, ServeError, ServeOptions
 @click.option(
     "--debug-token-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file with the bearer token of the debug endpoint; needed off loopback.",
+    help="A file with the bearer token of the debug endpoint and of client status (CSDS); needed off loopback.",
 )
 @click.option(
     "--state",
@@ -28,9 +28,24 @@ from deploy.control_plane import ControlPlane, ServeError, ServeOptions
     type=click.Path(file_okay=False, path_type=Path),
     help="Keys and join directories; keep it private, and keep it.",
 )
+@click.option(
+    "--hold-off",
+    default=100,
+    show_default=True,
+    type=click.IntRange(0, 10_000),
+    metavar="MILLISECONDS",
+    help="How long changes wait at most, and merge, while the one before is still being sent.",
+)
 @click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
-def serve(
-    directory: Path, xds_address: str, debug_address: str, debug_token_file: Path | None, state: Path, log_level: str
+def serve(  # a command's options
+    *,
+    directory: Path,
+    xds_address: str,
+    debug_address: str,
+    debug_token_file: Path | None,
+    state: Path,
+    hold_off: int,
+    log_level: str,
 ) -> None:
     """Serve the objects of DIRECTORY to Envoy sidecars, and follow every change of its files.
 
@@ -38,7 +53,7 @@ def serve(
     """
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     token = _token(debug_token_file) if debug_token_file else None
-    options = ServeOptions(directory, xds_address, debug_address, state, token)
+    options = ServeOptions(directory, xds_address, debug_address, state, token, hold_off / 1000)
     try:
         asyncio.run(_run(options))
     except ServeError as error:

@@ -75,6 +75,11 @@ class MeshModel:
         self.scopes_with_backend: Mapping[PortKey, Mapping[str, None]] = proxies.scopes.with_backend
 
     @property
+    def objects(self) -> MeshIndex:
+        """What is declared, to look into."""
+        return self._index
+
+    @property
     def certificate_lifetime(self) -> float:
         return self._declared.config.certificate_lifetime
 

@@ -17,7 +17,7 @@ from tests.bench.credentials import Credentials
 from tests.bench.fleet import Payload
 from tests.bench.processes import Served
 from tests.bench.wire import read_request, response_head
-from xds.server import _OPTIONS
+from xds.options import OPTIONS
 
 
 class FloorServer(Served):
@@ -33,7 +33,7 @@ class FloorServer(Served):
     async def start(self, initial: Payload) -> int:
         """Listen; gives the port. ``initial`` is what each proxy gets of the types in it."""
         self._initial = initial
-        server = self._server = grpc.aio.server(options=_OPTIONS)
+        server = self._server = grpc.aio.server(options=OPTIONS)
         server.add_generic_rpc_handlers((_AnyMethod(self),))
         port = server.add_secure_port("127.0.0.1:0", self._credentials.of_server())
         await server.start()
