@@ -22,7 +22,7 @@ HOLD_OFF = 0.1
 class Intake:
     """Gives changes to `take`, merged while `fanout` is busy, but no longer than `hold_off` seconds."""
 
-    def __init__(self, take: Callable[[FileChange], None], fanout: Fanout, hold_off: float = HOLD_OFF) -> None:
+    def __init__(self, take: Callable[[FileChange], object], fanout: Fanout, hold_off: float = HOLD_OFF) -> None:
         self._take = take
         self._fanout = fanout
         self._hold_off = hold_off

@@ -12,7 +12,9 @@ from ca.state import load_or_create
 from deploy.admission import authorizer
 from deploy.clock import now
 from deploy.configuration import TRUST_SCOPE, encoded
+from deploy.garbage import collector_paused, settle_in
 from deploy.identities import Identities
+from deploy.intake import Intake
 from deploy.live_mesh import LiveMesh
 from smi.files import FileChange, FileSource
 from smi.index import ObjectEvent, Upsert
@@ -44,21 +46,28 @@ class ControlPlane(Served):
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _take(self, change: FileChange) -> None:
-        """The one way in for every change."""
-        self._live.take(change)
+        """The one way in for every change after the first."""
+        self._intake.put(change)
+
+    def _begin(self, change: FileChange) -> None:
+        """All there is at the start."""
+        with collector_paused():
+            self._live.take(change)
+        settle_in()
 
     async def start(self, services: int, clients: int) -> int:
         """Take a mesh (see ``meshes``) and listen; gives the port."""
         objects = (*meshes.mesh(services), *meshes.clients(clients), meshes.split(90))
-        self._take(FileChange(tuple(map(Upsert, objects)), ()))
+        self._begin(FileChange(tuple(map(Upsert, objects)), ()))
         return await self._listen()
 
     async def start_from_files(self, directory: Path) -> int:
         """Take a directory, follow its changes, and listen; gives the port."""
         source = FileSource(directory)
-        self._take(source.load())
+        self._begin(source.load())
+        port = await self._listen()
         self._run(self._follow(source))
-        return await self._listen()
+        return port
 
     async def push(self, events: Sequence[ObjectEvent]) -> float:
         """Let objects change. Gives the time just before."""
@@ -92,6 +101,8 @@ class ControlPlane(Served):
             "127.0.0.1:0",
             observer=identities,
         )
+        self._intake = Intake(self._live.take, self._server.fanout)
+        self._run(self._intake.run())
         return await self._server.start()
 
     async def _follow(self, source: FileSource) -> None:

@@ -24,7 +24,9 @@ from ca.tokens import JoinTokens
 from deploy.admission import JoinTokenAuthenticator, authorizer
 from deploy.clock import now
 from deploy.configuration import TRUST_SCOPE, encoded
+from deploy.garbage import settle_in
 from deploy.identities import Identities
+from deploy.intake import Intake
 from deploy.join_directories import JoinDirectories
 from deploy.live_mesh import LiveMesh
 from deploy.server_certificate import ServerCertificate
@@ -46,10 +48,11 @@ class Plane:
 
     live: LiveMesh
     server: XdsServer
+    intake: Intake
     port: int
 
     def take(self, events: Iterable[ObjectEvent]) -> None:
-        self.live.take(FileChange(tuple(events), ()))
+        self.intake.put(FileChange(tuple(events), ()))
 
     def synced(self) -> int:
         """How many proxies have acknowledged exactly what they should hold."""
@@ -73,6 +76,7 @@ async def plane(
     store = Store()
     live = LiveMesh(store)
     live.take(FileChange(tuple(map(Upsert, objects)), ()))
+    settle_in()
     with load_or_create(state_dir, DOMAIN, now()) as state:
         JoinDirectories(state_dir, state).update({key: live.mesh.proxies[key] for key in sidecars})
         store.apply([ScopeChange(TRUST_SCOPE, (encoded(trust_secret(state.authority(now()).bundle)),))])
@@ -86,10 +90,13 @@ async def plane(
             "127.0.0.1:0",
             observer=identities,
         )
+        intake = Intake(live.take, serving.fanout)
+        taking = asyncio.create_task(intake.run())
         port = await serving.start()
         try:
-            yield Plane(live, serving, port)
+            yield Plane(live, serving, intake, port)
         finally:
+            taking.cancel()
             await serving.stop(1)
 
 

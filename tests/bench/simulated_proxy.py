@@ -41,6 +41,7 @@ class SimulatedProxy:
         self._crowd = crowd
         self._index = index
         self._node = node_field(node_id, crowd.node)
+        self._greeting = b""
         self._call: Any = None
         self._asked: dict[str, set[str]] = {}
         self._missing: set[tuple[str, str]] = set()
@@ -63,6 +64,7 @@ class SimulatedProxy:
 
     async def _stream(self, channel: Any) -> None:
         self._call = channel.stream_stream(METHOD)()
+        self._greeting = self._node
         self._complete = False
         self._missing = {(TypeUrl.SECRET, "identity")}
         if self._crowd.warm:
@@ -75,13 +77,14 @@ class SimulatedProxy:
             await self._send(TypeUrl.SECRET, subscribe_fields(_SECRETS))
         while (data := await self._call.read()) is not grpc.aio.EOF:
             type_url, nonce = read_head(data)
-            await self._call.write(b"".join((self._node, _TYPE_FIELDS[type_url], nonce_field(nonce))))
+            await self._call.write(_TYPE_FIELDS[type_url] + nonce_field(nonce))
             self._crowd.got(self._index, type_url, data)
             if not self._complete or not self._index or type_url in _LOOKED_INTO:
                 await self._look_into(type_url.decode(), data)
 
     async def _send(self, type_url: str, fields: bytes = b"") -> None:
-        await self._call.write(b"".join((self._node, _TYPE_FIELDS[type_url.encode()], fields)))
+        greeting, self._greeting = self._greeting, b""
+        await self._call.write(b"".join((greeting, _TYPE_FIELDS[type_url.encode()], fields)))
 
     async def _ask_again(self) -> None:
         """As after a lost connection: all names at once, with the versions that the crowd holds."""

@@ -13,7 +13,8 @@ from xds.framing import field
 _TYPE_URL = 0x22
 _NONCE = 0x2A
 EXTENSIONS = 516
-"""Envoy 1.40 lists this many with its node, about 61 kB in all, and a delta Envoy does so in every request."""
+"""Envoy 1.40 lists this many with its node, about 61 kB in all: in the first request of a stream, and with
+`set_node_on_first_message_only`, as our bootstrap has it, in no other (seen with the real one)."""
 
 
 def read_head(data: bytes) -> tuple[bytes, bytes]:

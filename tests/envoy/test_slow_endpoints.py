@@ -85,10 +85,13 @@ class ServerOnSlowWire(XdsServer):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.wires: list[SlowWire] = []
+        serve = self._streams.delta
 
-    async def delta(self, context: Any) -> None:
-        self.wires.append(SlowWire(context))
-        await super().delta(self.wires[-1])
+        async def delta(context: Any) -> None:
+            self.wires.append(SlowWire(context))
+            await serve(self.wires[-1])
+
+        self._streams.delta = delta  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)
