@@ -245,6 +245,8 @@ class Connection:
                 self._reader.cancel()
         finally:
             self._writer = None
+            if self._place is not None:
+                self._place.written()
             self._ledgers.rejections.review(self._status)
             self._leave_fanout()
             self._set_alarm()

@@ -31,8 +31,9 @@ class Overdue(Generic[T]):
         if self._timer is None:
             self._timer = loop.call_at(due, self._look)
 
-    def end(self, item: T) -> None:
-        self._due.pop(item, None)
+    def end(self, item: T) -> bool:
+        """Whether ``item`` was under way."""
+        return self._due.pop(item, None) is not None
 
     def close(self) -> None:
         """Forget everything."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
+import pytest
+
 from tests.server.plane import PROXY, Client, MakePlane, Plane, cluster, until
 from xds.admission import Admission
 from xds.authentication import Credential
@@ -32,7 +34,7 @@ def metric(plane: Plane, name: str) -> float:
 
 
 async def test_streams_begin_in_order_as_places_are_free(make_plane: MakePlane) -> None:
-    plane = await make_plane(admission=Admission(places=1, longest_phase=60))
+    plane = await make_plane(admission=Admission(places=1, longest_answer=60))
     async with AsyncExitStack() as stack:
         clients = []
         for number, name in enumerate(proxies(plane, 3)):
@@ -49,8 +51,13 @@ async def test_streams_begin_in_order_as_places_are_free(make_plane: MakePlane) 
         assert metric(plane, "turned_away_total") == 0
 
 
-async def test_who_never_answers_frees_its_place(make_plane: MakePlane) -> None:
-    plane = await make_plane(admission=Admission(places=1, longest_phase=0.2))
+@pytest.mark.parametrize("phase", ["longest_phase", "longest_answer"])
+async def test_who_never_answers_frees_its_place(make_plane: MakePlane, phase: str) -> None:
+    """Whether it does not read its answers, or does not acknowledge them."""
+    times = {"longest_phase": 60.0, "longest_answer": 60.0, phase: 0.2}
+    plane = await make_plane(admission=Admission(places=1, **times))  # type: ignore[arg-type]
+    if phase == "longest_phase":
+        plane.put(*(cluster(f"c{number}", "x" * 100_000) for number in range(150)))
     async with AsyncExitStack() as stack:
         names = proxies(plane, 3)
         await opened(plane, stack, names[0])
@@ -62,7 +69,7 @@ async def test_who_never_answers_frees_its_place(make_plane: MakePlane) -> None:
 
 
 async def test_who_leaves_the_queue_is_not_waited_for(make_plane: MakePlane) -> None:
-    plane = await make_plane(admission=Admission(places=1, longest_phase=60))
+    plane = await make_plane(admission=Admission(places=1, longest_answer=60))
     async with AsyncExitStack() as stack:
         names = proxies(plane, 3)
         first = await opened(plane, stack, names[0])
@@ -78,7 +85,7 @@ async def test_who_leaves_the_queue_is_not_waited_for(make_plane: MakePlane) -> 
 
 
 async def test_a_stream_that_ends_frees_its_place(make_plane: MakePlane) -> None:
-    plane = await make_plane(admission=Admission(places=1, longest_phase=60))
+    plane = await make_plane(admission=Admission(places=1, longest_answer=60))
     async with AsyncExitStack() as stack:
         names = proxies(plane, 2)
         first = await opened(plane, stack, names[0])
@@ -89,7 +96,7 @@ async def test_a_stream_that_ends_frees_its_place(make_plane: MakePlane) -> None
 
 
 async def test_the_queue_is_bounded(make_plane: MakePlane) -> None:
-    plane = await make_plane(admission=Admission(places=1, longest_phase=60, longest_queue=1))
+    plane = await make_plane(admission=Admission(places=1, longest_answer=60, longest_queue=1))
     async with AsyncExitStack() as stack:
         names = proxies(plane, 3)
         await opened(plane, stack, names[0])
@@ -102,7 +109,7 @@ async def test_the_queue_is_bounded(make_plane: MakePlane) -> None:
 
 
 async def test_waiting_is_bounded(make_plane: MakePlane) -> None:
-    plane = await make_plane(admission=Admission(places=1, longest_phase=60, longest_wait=0.1))
+    plane = await make_plane(admission=Admission(places=1, longest_answer=60, longest_wait=0.1))
     async with AsyncExitStack() as stack:
         names = proxies(plane, 2)
         await opened(plane, stack, names[0])
@@ -113,7 +120,7 @@ async def test_waiting_is_bounded(make_plane: MakePlane) -> None:
 
 async def test_one_proxy_has_one_turn(make_plane: MakePlane) -> None:
     """However many streams a workload opens, it takes the place of one."""
-    plane = await make_plane(admission=Admission(places=1, longest_phase=60))
+    plane = await make_plane(admission=Admission(places=1, longest_answer=60))
     async with AsyncExitStack() as stack:
         names = proxies(plane, 3)
         first = await opened(plane, stack, names[0])
@@ -135,7 +142,7 @@ async def test_one_proxy_has_one_turn(make_plane: MakePlane) -> None:
 
 
 async def test_settled_streams_are_served_while_others_wait(make_plane: MakePlane) -> None:
-    plane = await make_plane(admission=Admission(places=2, longest_phase=60))
+    plane = await make_plane(admission=Admission(places=2, longest_answer=60))
     async with AsyncExitStack() as stack:
         settled = await stack.enter_async_context(plane.connected())
         for name in proxies(plane, 30):
@@ -148,7 +155,7 @@ async def test_settled_streams_are_served_while_others_wait(make_plane: MakePlan
 
 
 async def test_the_end_of_the_server_ends_the_waiting(make_plane: MakePlane) -> None:
-    plane = await make_plane(admission=Admission(places=1, longest_phase=60))
+    plane = await make_plane(admission=Admission(places=1, longest_answer=60))
     async with AsyncExitStack() as stack:
         names = proxies(plane, 2)
         await opened(plane, stack, names[0])
