@@ -11,36 +11,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from xds.admission import Place
-from xds.fanout import Fanout
-from xds.metrics import Metrics, type_name
-from xds.overdue import Overdue
-from xds.redaction import without_keys
+from xds.records import Records
 from xds.refusal import Refused
-from xds.rejections import Rejections
-from xds.status import ProxyStatus, Rejection
+from xds.status import ProxyStatus
 from xds.stream import Ack, Nack, ProtocolError, Response
 from xds.view import Change
 
 WRITE_DEADLINE = 60.0
-_LONGEST_MESSAGE = 4096
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Ledgers:
-    """Where all connections of a server write down what happens."""
-
-    metrics: Metrics
-    rejections: Rejections
-    fanout: Fanout
-    writes: Overdue[Connection]
 
 
 class Connection:
@@ -55,10 +39,10 @@ class Connection:
         "_end",
         "_fanout_round",
         "_forced",
-        "_ledgers",
         "_parse",
         "_place",
         "_reader",
+        "_records",
         "_status",
         "_stream",
         "_told",
@@ -66,13 +50,13 @@ class Connection:
     )
 
     def __init__(
-        self, context: Any, status: ProxyStatus, parse: Callable[[bytes], Any], ledgers: Ledgers, place: Place
+        self, context: Any, status: ProxyStatus, parse: Callable[[bytes], Any], records: Records, place: Place
     ) -> None:
         self._context = context
         self._status = status
         self._stream = status.stream
         self._parse = parse
-        self._ledgers = ledgers
+        self._records = records
         self._place: Place | None = place
         self._reader: asyncio.Task[Any] | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -90,7 +74,7 @@ class Connection:
     def offer(self, changes: Sequence[Change]) -> None:
         self._stream.offer(changes, time.monotonic())
         if not self._fanout_round:
-            self._fanout_round = self._ledgers.fanout.begin()
+            self._fanout_round = self._records.fanout.begin()
         # Not written at once: a change of the mesh may be several of the store.
         self._stir()
 
@@ -142,8 +126,8 @@ class Connection:
     def _leave(self) -> None:
         self._release_place()
         self._silence_alarm()
-        self._ledgers.writes.end(self)
-        self._ledgers.rejections.forget(self._status)
+        self._records.writes.end(self)
+        self._records.rejections.forget(self._status)
         self._leave_fanout()
         if self._writer is not None:
             self._writer.cancel()
@@ -180,24 +164,12 @@ class Connection:
             self.end(grpc.StatusCode.INVALID_ARGUMENT, str(error))
             return
         if isinstance(answer, Ack):
-            status.answers_of(answer.type_url).acks += 1
-            since = None if answer.changed_at is None else now - answer.changed_at
-            self._ledgers.metrics.acknowledged(answer.type_url, since)
+            self._records.acknowledged(status, answer, now)
             if self._place is not None and self._stream.settled:
                 self._release_place()
         elif isinstance(answer, Nack):
-            self._rejected(answer)
-        self._ledgers.rejections.review(status)
-
-    def _rejected(self, nack: Nack) -> None:
-        message = without_keys(nack.message)[:_LONGEST_MESSAGE]
-        now = time.time()
-        answers = self._status.answers_of(nack.type_url)
-        answers.nacks += 1
-        answers.last_nack = Rejection(message, now, nack.names)
-        self._ledgers.metrics.rejected(nack.type_url)
-        self._ledgers.rejections.add(self._status, nack.type_url, nack.names, message, now)
-        _log.warning("%s rejected %s: %s", self._status.proxy, type_name(nack.type_url), message)
+            self._records.rejected(status, answer)
+        self._records.rejections.review(status)
 
     def _release_place(self) -> None:
         if self._place is not None:
@@ -247,7 +219,7 @@ class Connection:
             self._writer = None
             if self._place is not None:
                 self._place.written()
-            self._ledgers.rejections.review(self._status)
+            self._records.rejections.review(self._status)
             self._leave_fanout()
             self._set_alarm()
 
@@ -256,19 +228,19 @@ class Connection:
             if self._end is not None:
                 return
             data = response.encode()
-            self._ledgers.writes.begin(self)
+            self._records.writes.begin(self)
             try:
                 await self._context.write(data)
             finally:
-                self._ledgers.writes.end(self)
-            self._ledgers.metrics.sent(response, len(data))
+                self._records.writes.end(self)
+            self._records.metrics.sent(response, len(data))
 
     def _over(self) -> bool:
         return self._end is not None or self._client_is_done
 
     def _leave_fanout(self) -> None:
         if self._fanout_round:
-            self._ledgers.fanout.end(self._fanout_round)
+            self._records.fanout.end(self._fanout_round)
             self._fanout_round = 0
 
     # -- time

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from xds.admission import Admission
 from xds.authentication import Authenticator, Authorizer
-from xds.connection import WRITE_DEADLINE, Connection, Ledgers
+from xds.connection import WRITE_DEADLINE, Connection
 from xds.csds import CSDS, ClientStatus
 from xds.fanout import Fanout
 from xds.health import Health
@@ -21,6 +21,7 @@ from xds.metrics import Metrics
 from xds.options import OPTIONS
 from xds.overdue import Overdue
 from xds.presence import Observer, Presence
+from xds.records import Records
 from xds.rejections import Rejections
 from xds.services import ADS, Services
 from xds.status import ProxyRegister
@@ -74,7 +75,7 @@ class XdsServer:
             Gatekeepers(authenticator, authorizer, self._admission),
             self._presence,
             self.proxies,
-            Ledgers(self.metrics, self.rejections, self.fanout, self._writes),
+            Records(self.metrics, self.rejections, self.fanout, self._writes),
             identifier=identifier,
             max_age=max_stream_age,
         )

@@ -21,10 +21,11 @@ import grpc
 from protos.envoy.service.discovery.v3_pb2 import DeltaDiscoveryRequest, DiscoveryRequest
 from xds.admission import Admission, Place
 from xds.authentication import Authenticator, Authorizer, Credential
-from xds.connection import Connection, Ledgers
+from xds.connection import Connection
 from xds.delta import DeltaStream
 from xds.opening import authenticated, first_request, proxy_of, user_agent
 from xds.presence import Presence
+from xds.records import Records
 from xds.refusal import Refused
 from xds.sotw import SotwStream
 from xds.status import ProxyRegister, ProxyStatus
@@ -53,7 +54,7 @@ class Streams:
         gatekeepers: Gatekeepers,
         presence: Presence,
         proxies: ProxyRegister,
-        ledgers: Ledgers,
+        records: Records,
         *,
         identifier: str,
         max_age: float | None,
@@ -63,7 +64,7 @@ class Streams:
         self._gate = gatekeepers
         self._presence = presence
         self._proxies = proxies
-        self._ledgers = ledgers
+        self._records = records
         self._identifier = identifier
         self._max_age = max_age
         self._departures: set[asyncio.Task[None]] = set()
@@ -82,7 +83,7 @@ class Streams:
 
     def note(self, refused: Refused) -> None:
         """Count a stream that is refused or ended, and log its reason once."""
-        self._ledgers.metrics.refused(refused.code.name)
+        self._records.metrics.refused(refused.code.name)
         if str(refused) not in self._reasons:
             if len(self._reasons) >= _REASONS_REMEMBERED:
                 self._reasons.clear()
@@ -161,16 +162,16 @@ class Streams:
             user_agent=user_agent(first.node),
             subject=sys.intern(credential.subject),
         )
-        connection = Connection(context, status, parse, self._ledgers, place)
+        connection = Connection(context, status, parse, self._records, place)
         self._store.attach(proxy, connection)
         self._proxies.add(status)
         self.open.add(connection)
-        self._ledgers.metrics.connected += 1
+        self._records.metrics.connected += 1
         connection.begin(first)
         return connection, status
 
     def _disconnect(self, connection: Connection, status: ProxyStatus) -> None:
-        self._ledgers.metrics.connected -= 1
+        self._records.metrics.connected -= 1
         self.open.discard(connection)
         self._proxies.remove(status)
         self._store.detach(status.proxy, connection)
