@@ -26,7 +26,7 @@ from xds.rejections import Rejections
 from xds.services import ADS, Services
 from xds.status import ProxyRegister
 from xds.store import Store
-from xds.streams import Gatekeepers, Streams
+from xds.streams import EARLIEST, Gatekeepers, Streams
 
 DRAIN_WINDOW = 5.0
 """Seconds within which streams end when the server stops, at most."""
@@ -40,6 +40,8 @@ class XdsServer:
 
     ``proxies`` says what every connected proxy holds, ``rejections`` what proxies do without, ``fanout`` whether
     changes are still on their way. ``operators`` tells who may ask for the client status of all proxies; None: nobody.
+    ``max_stream_age`` ends streams at about that many seconds, on connections that are told GOAWAY before, so that
+    proxies connect anew and spread over the replicas; None: never.
     """
 
     def __init__(  # noqa: PLR0913  # the one place where all parts meet
@@ -79,13 +81,17 @@ class XdsServer:
             identifier=identifier,
             max_age=max_stream_age,
         )
+        self._options = OPTIONS
+        if max_stream_age is not None:
+            # With gRPC's own jitter, of a tenth, before the earliest end of a stream.
+            self._options += (("grpc.max_connection_age_ms", int(max_stream_age * (EARLIEST - 0.1) * 1000)),)
         self._client_status = ClientStatus(self.proxies, self.rejections, authenticator, operators, self._streams.note)
         self._health = Health(lambda: store.ready)
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
         """Listen. Returns the port. Raises OSError when the address cannot be had."""
-        server = grpc.aio.server(options=OPTIONS)
+        server = grpc.aio.server(options=self._options)
         services = Services(
             {
                 f"{ADS}DeltaAggregatedResources": self._streams.delta,

@@ -32,6 +32,8 @@ from xds.status import ProxyRegister, ProxyStatus
 from xds.store import Store
 from xds.stream import Stream
 
+EARLIEST, LATEST = 0.8, 1.2
+"""Between which multiples of ``max_age`` a stream ends."""
 _REASONS_REMEMBERED = 1000
 _log = logging.getLogger(__name__)
 
@@ -184,7 +186,7 @@ class Streams:
             reason = "the credential that opened this stream has expired"
             ends.append((seconds, grpc.StatusCode.UNAUTHENTICATED, reason))
         if self._max_age is not None:
-            seconds = self._max_age * random.uniform(0.8, 1.2)  # noqa: S311  # spreads load, hides nothing
+            seconds = self._max_age * random.uniform(EARLIEST, LATEST)  # noqa: S311  # spreads load, hides nothing
             ends.append((seconds, grpc.StatusCode.UNAVAILABLE, "the stream is old: open another, on any replica"))
         if not ends:
             return None

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.server.plane import MakePlane, Plane, cluster, until
+from tests.server.plane import Client, MakePlane, Plane, cluster, until
 from xds.authentication import Credential
+from xds.services import ADS
 from xds.view import View
 
 STOPPING = ("UNAVAILABLE", "the control plane is shutting down")
@@ -102,12 +103,24 @@ async def test_a_client_that_does_not_read_keeps_nobody_from_stopping(make_plane
         assert time.monotonic() - began < 4
 
 
-async def test_old_streams_end(make_plane: MakePlane) -> None:
-    plane = await make_plane(max_stream_age=0.3)
-    async with plane.connected() as client:
-        began = time.monotonic()
-        assert await client.ending() == ("UNAVAILABLE", "the stream is old: open another, on any replica")
-        assert time.monotonic() - began < 2
+async def test_old_streams_end_and_come_back_on_another_connection(make_plane: MakePlane) -> None:
+    """On the same one they would come back to the same replica."""
+    plane = await make_plane(max_stream_age=1.0)
+    metadata = (("authorization", "Bearer buyer"),)
+    addresses = []
+    async with plane.channel() as channel:
+        for _ in range(2):
+            client = Client(channel.stream_stream(f"{ADS}DeltaAggregatedResources")(metadata=metadata), delta=True)
+            await client.send(node="shop/buyer")
+            await client.acknowledge(await client.receive())
+            status = plane.server.proxies.of("shop/buyer")
+            assert status is not None
+            addresses.append(status.address)
+            began = time.monotonic()
+            assert await client.ending() == ("UNAVAILABLE", "the stream is old: open another, on any replica")
+            assert 0.5 < time.monotonic() - began < 3
+            await until(lambda: not len(plane.server.proxies))
+    assert addresses[0] != addresses[1]
 
 
 async def test_the_earlier_end_counts(make_plane: MakePlane) -> None:
