@@ -68,9 +68,8 @@ class Source(Generic[K, V]):
 
     def changed(self, key: K, old: V | None, new: V | None) -> None:
         """Tell whoever depends on `key`."""
-        readers = self._readers.get(key)
-        if readers:
-            for table, cell in readers:
+        if key in self._readers:
+            for table, cell in self._readers[key]:
                 table.dirty[cell] = None
         for follower in self._followers:
             follower(key, old, new)
@@ -102,7 +101,8 @@ class Members(Source[K, dict[V, None]]):
         if members is None:
             members = self._sets[key] = {}
         members[member] = None
-        self.changed(key, members, members)
+        if self._readers or self._followers:
+            self.changed(key, members, members)
 
     def discard(self, key: K, member: V) -> None:
         members = self._sets.get(key)
@@ -143,19 +143,25 @@ class Derived(Source[K, V]):
         if outdated is None:
             raise TypeError("not an output table")
         self._outdated = {}
-        return {key: old for key, old in outdated.items() if self._cells.get(key) != old}
+        cells = self._cells
+        return {
+            key: old
+            for key, old in outdated.items()
+            if (key in cells if old is None else key not in cells or cells[key] != old)
+        }
 
-    def settle(self) -> None:
+    def settle(self) -> None:  # noqa: C901  # the one hot loop of the model: no calls that can be spared
         if not self.dirty:
             return
-        graph, cells, found = self._graph, self._cells, Findings()
+        graph, cells, found, compute = self._graph, self._cells, Findings(), self._compute
         dirty, self.dirty = self.dirty, {}
         for key in dirty:
             reads: list[Any] = []
             graph.reads = reads
-            new = self._compute(key, found)
+            new = compute(key, found)
             graph.reads = None
-            self._remember(key, reads)
+            if reads or key in self._reads:
+                self._remember(key, reads)
             if found or key in self._troubled:
                 self._report(key, found)
             old = cells.get(key)
@@ -169,7 +175,8 @@ class Derived(Source[K, V]):
                 cells[key] = new
             if self._outdated is not None:
                 self._outdated.setdefault(key, old)
-            self.changed(key, old, new)
+            if self._readers or self._followers:
+                self.changed(key, old, new)
         if self.dirty:
             raise RuntimeError("a cell depends on its own table")
 
@@ -184,7 +191,7 @@ class Derived(Source[K, V]):
         """Let what a cell has just read know of it, and forget what it read before. Both are table, key, table, ..."""
         known = self._reads.get(key)
         now = tuple(reads)
-        if now == known or not (now or known):
+        if now == known:
             return
         cell = (self, key)
         if known is not None:

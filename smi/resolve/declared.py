@@ -81,9 +81,12 @@ class Declared:
         source = self._sources.get(change.kind)
         if source is None:
             return  # a ServiceAccount says nothing that the mesh depends on; MeshConfig is the model's business
-        old = () if change.old is None else tuple(self._entries(change.old))
-        new = () if change.new is None else tuple(self._entries(change.new))
-        if old != new:
+        if change.old is None:
+            for members, key in self._entries(change.new):
+                members.add(key, change.key)
+        else:
+            old = tuple(self._entries(change.old))
+            new = () if change.new is None else tuple(self._entries(change.new))
             for members, key in old:
                 if (members, key) not in new:
                     members.discard(key, change.key)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from ca.identity import IdentityError, WorkloadIdentity, workload_identity
 from smi.objects import CaptureMode, Workload
@@ -21,9 +21,10 @@ from smi.resolve.findings import Findings
 from smi.resolve.reaches import ReachSpec, reach_of
 from smi.resolve.settings import overrides
 
+_Port = tuple[str, int, int | None]
 
-@dataclass(frozen=True, slots=True)
-class Member:
+
+class Member(NamedTuple):
     """A workload that can be sent to. Without a sidecar it has no identity, no class, and no scope."""
 
     workload: Workload
@@ -56,27 +57,33 @@ def class_name(workload: Workload, declared: Declared) -> str:
         selected = declared.services_by_pod_label
         labels = {name: labels[name] for name in labels if name not in LABELS_OF_ONE_POD or name in selected}
     ports = tuple([(port.name, port.port, port.app_port) for port in workload.ports])
-    explicit = workload.capture is CaptureMode.EXPLICIT
-    digest = _digest(
-        (
-            workload.capture.value,
-            workload.address if explicit else "",
-            ports if len(ports) == 1 else tuple(sorted(ports, key=_by_number)),
-            tuple(sorted(labels.items())),
-            overrides(meta.annotations) if meta.annotations else (),
-        )
+    return _named(
+        meta.namespace,
+        workload.service_account,
+        workload.address if workload.capture is CaptureMode.EXPLICIT else None,
+        ports if len(ports) == 1 else tuple(sorted(ports, key=_by_number)),
+        tuple(labels.items()) if len(labels) == 1 else tuple(sorted(labels.items())),
+        overrides(meta.annotations) if meta.annotations else (),
     )
-    return f"{meta.namespace}/{workload.service_account}/{digest}"
 
 
-def _by_number(port: tuple[str, int, int | None]) -> tuple[str, int, int]:
+def _by_number(port: _Port) -> tuple[str, int, int]:
     return (port[0], port[1], port[2] or 0)
 
 
 @lru_cache(maxsize=4096)
-def _digest(parts: tuple[object, ...]) -> str:
-    shown = [list(part) if isinstance(part, tuple) else part for part in parts[:-1]]
-    return hashlib.sha256(repr((*shown, parts[-1])).encode()).hexdigest()[:8]
+def _named(  # a memo of positions
+    namespace: str,
+    service_account: str,
+    address: str | None,
+    ports: tuple[_Port, ...],
+    labels: tuple[tuple[str, str], ...],
+    settings: tuple[tuple[str, str], ...],
+) -> str:
+    """`address` is None for transparent workloads, which may be anywhere."""
+    capture = CaptureMode.TRANSPARENT if address is None else CaptureMode.EXPLICIT
+    traits = (capture.value, address or "", list(ports), list(labels), settings)
+    return f"{namespace}/{service_account}/{hashlib.sha256(repr(traits).encode()).hexdigest()[:8]}"
 
 
 def _without_taken_ports(workload: Workload, declared: Declared, findings: Findings) -> Workload:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -17,25 +16,25 @@ _EVERYWHERE = ""
 
 
 class Least(Generic[T]):
-    """A set that knows its least member. Adding, removing and asking cost O(log n), amortised."""
+    """A set that knows its least member. Only taking that one away costs a look at all others."""
 
     def __init__(self) -> None:
         self._members: set[T] = set()
-        self._heap: list[T] = []
+        self._first: T | None = None
 
     def add(self, member: T) -> None:
-        if member not in self._members:
-            self._members.add(member)
-            heapq.heappush(self._heap, member)
+        self._members.add(member)
+        if self._first is None or member < self._first:
+            self._first = member
 
     def discard(self, member: T) -> None:
         self._members.discard(member)
+        if member == self._first:
+            self._first = min(self._members, default=None)
 
     def first(self) -> T | None:
         """The least member; None where there is none."""
-        while self._heap and self._heap[0] not in self._members:
-            heapq.heappop(self._heap)
-        return self._heap[0] if self._heap else None
+        return self._first
 
 
 @dataclass(frozen=True, slots=True)

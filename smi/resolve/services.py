@@ -172,16 +172,19 @@ def virtual_address(
         return None
     mine = []
     for address in service.cluster_ips:
-        wanting = (declared.services.get(each) for each in declared.services_by_address.of((address, key.port)))
-        holder = min(
-            (each for each in wanting if each is not None and _is_served(each, is_root)), key=age_key, default=service
-        )
-        if holder.ref == service.ref:
+        wanting = declared.services_by_address.get((address, key.port)) or ()
+        holder = service if len(wanting) < 2 else _holder(wanting, declared, is_root) or service
+        if holder is service or holder.ref == service.ref:
             mine.append(address)
         else:
             message = f"{address}:{key.port} already belongs to {holder.ref}, which keeps it"
             findings.add(codes.ADDRESS_CONFLICT, message, service)
     return VirtualAddress(key, protocol, tuple(mine)) if mine else None
+
+
+def _holder(wanting: Iterable[Key], declared: Declared, is_root: Callable[[Key], bool]) -> Service | None:
+    services = (declared.services.get(key) for key in wanting)
+    return min((each for each in services if each is not None and _is_served(each, is_root)), key=age_key, default=None)
 
 
 def _is_served(service: Service, is_root: Callable[[Key], bool]) -> bool:

@@ -33,9 +33,11 @@ def mtls_mode(declared: Declared, workload: Workload, findings: Findings) -> Mtl
 
 def declared_reach(declared: Declared, workload: Workload) -> tuple[str, MeshObject | None]:
     """The `tulle.dev/reaches` annotation in force and the object that has it; empty and None without one."""
-    for source in _sources(declared, workload):
-        if REACHES_ANNOTATION in source.meta.annotations:
-            return source.meta.annotations[REACHES_ANNOTATION], source
+    if REACHES_ANNOTATION in workload.meta.annotations:
+        return workload.meta.annotations[REACHES_ANNOTATION], workload
+    namespace = declared.namespaces.get(workload.meta.namespace)
+    if namespace is not None and REACHES_ANNOTATION in namespace.meta.annotations:
+        return namespace.meta.annotations[REACHES_ANNOTATION], namespace
     return "", None
 
 

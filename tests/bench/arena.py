@@ -25,6 +25,7 @@ from tests.bench.floor_server import FloorServer
 from tests.bench.processes import Child, ChildError, Usage
 from tests.bench.records import say
 
+_PATIENCE = 10.0
 _QUIET = 0.05
 PROFILES: list[Path] = []
 """Where profiles of the control planes under test go (option ``--profile``); empty for none."""
@@ -85,8 +86,11 @@ class Arena:
     def record(self, events: Sequence[ObjectEvent]) -> Payload:
         """Push a change on our side; gives what changed for a proxy. Raises ChildError when nothing did."""
         self.ours.fleet.call("record")
+        before = self.ours.fleet.call("counts")
         self.ours.server.call("push", events)
-        time.sleep(_QUIET)
+        end = time.monotonic() + _PATIENCE
+        while self.ours.fleet.call("counts") == before and time.monotonic() < end:
+            time.sleep(_QUIET)
         self.ours.quiet()
         payload: Payload = self.ours.fleet.call("recorded")
         if not payload:
