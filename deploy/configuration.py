@@ -92,7 +92,8 @@ class Translation:
         views: dict[WorkloadKey, View | None] = {}
         for key in change.proxies:
             proxy = self._mesh.proxies.get(key)
-            self._follow_local(key, proxy, edits)
+            if key in self._local or (proxy is not None and proxy.local):
+                self._follow_local(key, proxy, edits)
             views[key] = None if proxy is None else _view(proxy)
         return ServedChange(edits.changes(), views)
 
@@ -161,11 +162,10 @@ class Translation:
 
     def _follow_local(self, key: WorkloadKey, proxy: ProxyModel | None, edits: ScopeEdits) -> None:
         known = self._local.pop(key, ())
-        if proxy is not None and proxy.local:
-            self._local[key] = encoded_all(owners.local_resources(proxy.local))
-        new = self._local.get(key, ())
-        if known or new:
-            edits.replace(_local_scope(key), known, new)
+        new = encoded_all(owners.local_resources(proxy.local)) if proxy is not None else ()
+        if new:
+            self._local[key] = new
+        edits.replace(_local_scope(key), known, new)
 
 
 def encoded_all(messages: Iterable[Message]) -> Resources:
@@ -180,18 +180,19 @@ def encoded(message: Message) -> Resource:
 
 
 def _view(proxy: ProxyModel) -> View:
-    scopes = [MESH_SCOPE, TRUST_SCOPE, names.inbound(proxy.class_name), proxy.reach]
-    if proxy.local:
-        scopes.append(_local_scope(proxy.key))
-    if proxy.capture is CaptureMode.TRANSPARENT:
-        scopes.append(CAPTURE_SCOPE)
-    return _shared(tuple(scopes))
+    local = _local_scope(proxy.key) if proxy.local else ""
+    return _shared(proxy.class_name, proxy.reach, local, proxy.capture is CaptureMode.TRANSPARENT)
 
 
 @lru_cache(maxsize=4096)
-def _shared(scopes: tuple[str, ...]) -> View:
+def _shared(class_name: str, reach: str, local: str, transparent: bool) -> View:  # a memo of positions
     """One object for all proxies that see the same: there may be very many of them."""
-    return View(scopes)
+    scopes = [MESH_SCOPE, TRUST_SCOPE, names.inbound(class_name), reach]
+    if local:
+        scopes.append(local)
+    if transparent:
+        scopes.append(CAPTURE_SCOPE)
+    return View(tuple(scopes))
 
 
 def _local_scope(key: WorkloadKey) -> str:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import enum
 from binascii import b2a_base64
-from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import NamedTuple
 
 from google.protobuf.message import Message
 
@@ -39,8 +39,7 @@ _TYPES = {type_url.rpartition("/")[2]: type_url for type_url in TypeUrl}
 _EDS = cluster_v3.Cluster.EDS
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(NamedTuple):
     """One version of one named resource.
 
     ``version`` is a hash of ``body``, so it is equal across restarts and replicas. Within one response, resources go
@@ -51,11 +50,15 @@ class Resource:
 
     type_url: TypeUrl
     name: str
-    body: bytes = field(repr=False)
+    body: bytes
     version: str
     rank: int = 0
     endpoints: str = ""
-    delta_header: bytes = field(repr=False, compare=False, default=b"")
+    delta_header: bytes = b""
+
+    def __repr__(self) -> str:
+        """Without the body, which may hold a key."""
+        return f"Resource({self.type_url.rpartition('.')[2]} {self.name!r} at {self.version})"
 
     @property
     def secret(self) -> bool:
