@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import aiohttp
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 
+from deploy.demo.ports import HeldPorts
 from deploy.sidecar.envoy import find_envoy
 from protos.envoy.config.cluster import v3_pb2 as cluster_v3
 from protos.envoy.config.core import v3_pb2 as core_v3
@@ -68,12 +68,9 @@ def keys(name: str) -> tuple[tuple[TypeUrl, str], ...]:
 
 
 @pytest.fixture
-def ports() -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    found = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return found
+def ports() -> Iterator[list[int]]:
+    with closing(HeldPorts()) as held:
+        yield [held.take() for _ in range(3)]
 
 
 @pytest.fixture
