@@ -56,12 +56,15 @@ class EndpointSet:
 
 @dataclass(frozen=True, slots=True)
 class BackendPort:
-    """A service port as something to send to: how to speak to it, and who may answer."""
+    """A service port as something to send to: how to speak to it, and who may answer. `plain`: some of its endpoints
+    may be without a sidecar.
+    """
 
     key: PortKey
     protocol: Protocol
     identities: tuple[WorkloadIdentity, ...]
     headless: bool
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,10 @@ from translators.endpoints import PLAIN
 from translators.http import UPSTREAM_OPTIONS, upstream_options
 from translators.packing import ADS, packed, single_endpoint
 
-_NO_LIMIT = UInt32Value(value=2**32 - 1)
+_NO_LIMIT = UInt32Value(value=2**21 - 1)
+"""Of connections or requests of one sidecar to one service port: far above what a process can hold, and the largest
+number of three bytes.
+"""
 _PLAIN_MATCH = cluster.Cluster.TransportSocketMatch(name="plain", match=PLAIN, transport_socket=tls.plain_socket())
 APPLICATION_SIDE = ("127.0.0.6", "::6")
 """Source addresses of connections from an inbound listener to the application behind a redirect: by them the
@@ -28,10 +31,11 @@ def outbound_cluster(backend: BackendPort, trust_domain: TrustDomain) -> cluster
     """The cluster of a service port: the same bytes for every client.
 
     Whether an endpoint speaks mesh mTLS is its own matter: it does, unless its metadata says that it is plain. So what
-    is not known of an endpoint ends in a handshake that fails, never in plaintext.
+    is not known of an endpoint ends in a handshake that fails, never in plaintext; and where no endpoint is plain, the
+    cluster has no way to send plaintext at all.
     """
     made = cluster.Cluster()
-    made.CopyFrom(_service_port(backend.protocol))
+    made.CopyFrom(_service_port(backend.protocol, backend.plain))
     made.name = names.outbound(backend.key)
     made.alt_stat_name = str(backend.key)
     tls.set_client_socket(made.transport_socket, backend.identities, trust_domain)
@@ -76,14 +80,14 @@ def blackhole_cluster() -> cluster.Cluster:
     return _cluster(names.BLACKHOLE_CLUSTER, cluster.Cluster.STATIC, Protocol.TCP)
 
 
-@lru_cache(maxsize=len(Protocol))
-def _service_port(protocol: Protocol) -> cluster.Cluster:
-    """What the clusters of all service ports of `protocol` have in common."""
+@lru_cache(maxsize=2 * len(Protocol))
+def _service_port(protocol: Protocol, plain: bool) -> cluster.Cluster:
+    """What the clusters of all service ports of `protocol` have in common, with or without `plain` endpoints."""
     made = _cluster("", cluster.Cluster.EDS, protocol)
     made.eds_cluster_config.eds_config.CopyFrom(ADS)
     made.lb_policy = cluster.Cluster.LEAST_REQUEST
-    made.ignore_health_on_host_removal = True
-    made.transport_socket_matches.append(_PLAIN_MATCH)
+    if plain:
+        made.transport_socket_matches.append(_PLAIN_MATCH)
     return made
 
 

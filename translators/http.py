@@ -85,7 +85,7 @@ def safe_retry() -> route.RetryPolicy:
         num_retries=UInt32Value(value=2),
         retry_host_predicate=[
             route.RetryPolicy.RetryHostPredicate(
-                name="other-host",
+                name="other",
                 typed_config=packed(previous_hosts.PreviousHostsPredicate()),
             )
         ],

@@ -66,6 +66,7 @@ def virtual_listener(egress: Allowance) -> listener.Listener:
     serves to the outside world, or to nowhere.
     """
     made = _listener(names.VIRTUAL_OUTBOUND_LISTENER, "0.0.0.0", OUTBOUND_CAPTURE_PORT)
+    made.stat_prefix = made.name
     made.additional_addresses.append(listener.AdditionalAddress(address=socket_address("::", OUTBOUND_CAPTURE_PORT)))
     made.use_original_dst.CopyFrom(BoolValue(value=True))
     made.listener_filters.append(original_dst_filter())
@@ -100,7 +101,8 @@ def add_discovered(chain: listener.FilterChain, name: str, type_url: str) -> Non
 
 
 def _listener(name: str, address: str, port: int) -> listener.Listener:
-    made = listener.Listener(name=name, stat_prefix=names.stat_prefix(name), traffic_direction=core.OUTBOUND)
+    """Without filters. Its statistics are named by its address."""
+    made = listener.Listener(name=name, traffic_direction=core.OUTBOUND)
     made.address.socket_address.address = address
     made.address.socket_address.port_value = port
     return made

@@ -14,8 +14,8 @@ from protos.envoy.config.core import v3_pb2 as core
 from protos.envoy.config.endpoint import v3_pb2 as endpoint
 
 _TYPES = "type.googleapis.com/"
-ADS = core.ConfigSource(ads=core.AggregatedConfigSource(), resource_api_version=core.ApiVersion.V3)
-"""Ask for it on the one aggregated stream."""
+ADS = core.ConfigSource(ads=core.AggregatedConfigSource())
+"""Ask for it on the one aggregated stream, whose version of the API it shares."""
 
 
 def packed(message: Message) -> Any:

@@ -4,6 +4,10 @@ Envoy's own statistics know clusters and listeners, not who called; the `stats` 
 request or connection under labels made from it. A sidecar knows its own name from its environment (Envoy's fixed
 tags do not reach this logger), so that the bytes of a listener stay the same for every proxy; who called, a server
 knows by the SPIFFE ID that the client proved.
+
+Every listener carries its logger, so the latency of calls has only the labels that tell one of a sidecar's series
+from another: the namespace and port of a destination are those of its backend, and whose sidecar it is, its own
+statistics say (`local_namespace`, `local_workload`), as does whoever scrapes it.
 """
 
 from __future__ import annotations
@@ -22,7 +26,9 @@ from translators.packing import pack
 STAT_PREFIX = "tulle"
 _MOST_SERIES = 2000
 """Series of one kind that one logger may make: a client that finds new labels for ever must not fill memory."""
-_SCOPE = scope.Scope(
+_SCOPE = scope.Scope(prefix=STAT_PREFIX, max_counters=UInt32Value(value=_MOST_SERIES))
+"""Histograms of calls need no limit: their labels are the mesh's own. Codes are the server's to choose."""
+_LIMITED_SCOPE = scope.Scope(
     prefix=STAT_PREFIX,
     max_counters=UInt32Value(value=_MOST_SERIES),
     max_histograms=UInt32Value(value=_MOST_SERIES),
@@ -30,8 +36,10 @@ _SCOPE = scope.Scope(
 _MOST_PORTS = 1024
 """Ports of namespaces whose logs are remembered."""
 _PEER = "%DOWNSTREAM_PEER_URI_SAN%"
-_OWN_NAMESPACE = "%ENVIRONMENT(TULLE_LOCAL_NAMESPACE)%"
-_OWN_WORKLOAD = "%ENVIRONMENT(TULLE_LOCAL_WORKLOAD)%"
+_OWN_NAMESPACE = "%ENVIRONMENT(TULLE_NS)%"
+_OWN_WORKLOAD = "%ENVIRONMENT(TULLE_WL)%"
+_OUTBOUND = {"direction": "outbound", "backend": "%UPSTREAM_CLUSTER%"}
+"""Labels of all traffic that a client's sidecar sends."""
 
 Tags = Mapping[str, str]
 
@@ -48,7 +56,8 @@ def outbound_tcp_log(key: PortKey) -> accesslog.AccessLog:
 
 def inbound_http_log(port: int) -> accesslog.AccessLog:
     """Counts the requests that a server's sidecar receives on a target port."""
-    return _log(_http(_inbound(port)))
+    tags = _inbound(port)
+    return _log(_http(tags, tags, _LIMITED_SCOPE))
 
 
 def inbound_tcp_log(port: int | None) -> accesslog.AccessLog:
@@ -68,7 +77,7 @@ def _inbound(port: int | None) -> Tags:
 
 @lru_cache(maxsize=_MOST_PORTS)
 def _outbound_http(namespace: str, port: int) -> stats.Config:
-    return _http(_outbound(namespace, port))
+    return _http(_outbound(namespace, port), _OUTBOUND, _SCOPE)
 
 
 @lru_cache(maxsize=_MOST_PORTS)
@@ -79,10 +88,9 @@ def _outbound_tcp(namespace: str, port: int) -> stats.Config:
 def _outbound(namespace: str, port: int) -> Tags:
     """Labels of traffic that a client's sidecar sends, without the one that differs most: the service."""
     return {
-        "direction": "outbound",
+        **_OUTBOUND,
         "source_namespace": _OWN_NAMESPACE,
         "source_workload": _OWN_WORKLOAD,
-        "backend": "%UPSTREAM_CLUSTER%",
         "destination_namespace": namespace,
         "destination_port": str(port),
     }
@@ -96,14 +104,14 @@ def _to_service(base: stats.Config, service: str) -> stats.Config:
     return made
 
 
-def _http(tags: Tags) -> stats.Config:
+def _http(counted: Tags, measured: Tags, limits: scope.Scope) -> stats.Config:
     """Counts requests by response code, and measures how long they took."""
     return stats.Config(
-        stats_scope=_SCOPE,
-        counters=[_counter("requests_total", {**tags, "response_code": "%RESPONSE_CODE%"})],
+        stats_scope=limits,
+        counters=[_counter("requests_total", {**counted, "response_code": "%RESPONSE_CODE%"})],
         histograms=[
             stats.Config.Histogram(
-                stat=_stat("request_duration_milliseconds", tags),
+                stat=_stat("request_duration_milliseconds", measured),
                 unit=stats.Config.Histogram.Milliseconds,
                 value_format="%DURATION%",
             )
@@ -124,7 +132,7 @@ def _tcp(tags: Tags) -> stats.Config:
 
 
 def _log(config: stats.Config) -> accesslog.AccessLog:
-    made = accesslog.AccessLog(name="stats")
+    made = accesslog.AccessLog()
     pack(config, made.typed_config)
     return made
 

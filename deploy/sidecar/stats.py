@@ -50,9 +50,10 @@ def local_labels(namespace: str, workload: str) -> dict[str, str]:
 def environment_labels(namespace: str, workload: str) -> dict[str, str]:
     """The same values as environment variables of Envoy, where shared listeners find them.
 
-    An access log format reads them as `%ENVIRONMENT(TULLE_LOCAL_NAMESPACE)%`, `%ENVIRONMENT(TULLE_LOCAL_WORKLOAD)%`.
+    An access log format reads them as `%ENVIRONMENT(TULLE_NS)%`, `%ENVIRONMENT(TULLE_WL)%`. The names are short
+    because every listener has them.
     """
-    return {f"TULLE_{name.upper()}": value for name, value in local_labels(namespace, workload).items()}
+    return {"TULLE_NS": namespace, "TULLE_WL": workload}
 
 
 def stats_config(namespace: str, workload: str) -> StatsConfig:

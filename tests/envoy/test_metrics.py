@@ -101,7 +101,9 @@ SERVER_SIDE = {
     "destination_workload": "catalog-v1-0",
 }
 V1 = "shop/catalog-v1"
-TO_CATALOG = {**CLIENT_SIDE, "destination_service": "catalog", "destination_port": "80", "backend": f"{V1}/80"}
+MEASURED = {"direction": "outbound", "destination_service": "catalog", "backend": f"{V1}/80"}
+"""What latency is told apart by: namespace and port are those of the backend, and the source is who is scraped."""
+TO_CATALOG = {**CLIENT_SIDE, **MEASURED, "destination_port": "80"}
 TO_TCP = {**CLIENT_SIDE, "destination_service": "catalog-v1", "destination_port": "25", "backend": f"{V1}/25"}
 
 
@@ -161,7 +163,7 @@ async def test_requests_by_who_where_and_how(running: ExplicitMesh, workload: st
     assert counted == SENT
 
 
-@pytest.mark.parametrize(("workload", "labels"), [(BUYER, TO_CATALOG), (CATALOG, SERVER_SIDE)])
+@pytest.mark.parametrize(("workload", "labels"), [(BUYER, MEASURED), (CATALOG, SERVER_SIDE)])
 async def test_latency(running: ExplicitMesh, workload: str, labels: dict[str, str]) -> None:
     """Envoy shows histograms as of its last flush, which is up to 5 s ago."""
     name = "envoy_tulle_request_duration_milliseconds"

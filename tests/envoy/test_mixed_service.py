@@ -17,6 +17,7 @@ from deploy.demo.waiting import eventually
 from tests.envoy.applications.raw_http import RawHttpServer
 from tests.envoy.explicit_mesh import ExplicitMesh, explicit_mesh
 from tests.envoy.http1 import exchange
+from tests.envoy.steady_load import steady_load
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
@@ -31,7 +32,7 @@ spec:
 ---
 apiVersion: tulle.dev/v1alpha1
 kind: Workload
-metadata: {name: catalog-new, namespace: shop, labels: {app: catalog}}
+metadata: {name: catalog-new, namespace: shop, labels: {app: catalog, turns: served}}
 spec:
   serviceAccountName: catalog
   address: 127.0.0.1
@@ -56,6 +57,7 @@ spec:
   address: 127.0.0.1
   upstreams:
     - {service: catalog, port: 80, localPort: $to_catalog}
+    - {service: turning, port: 80, localPort: $to_turning}
 ---
 apiVersion: specs.smi-spec.io/v1alpha4
 kind: HTTPRouteGroup
@@ -71,6 +73,49 @@ spec:
   rules: [{kind: HTTPRouteGroup, name: everything}]
   sources: [{kind: ServiceAccount, name: buyer, namespace: shop}]
 """
+TURNING = """
+# Two endpoints: one of the catalog, which stays, and a guest that changes.
+apiVersion: v1
+kind: Service
+metadata: {name: turning, namespace: shop}
+spec:
+  selector: {turns: served}
+  ports:
+    - {name: http, port: 80, targetPort: http}
+---
+# So that the guest's sidecar goes on serving HTTP while it is no part of the other.
+apiVersion: v1
+kind: Service
+metadata: {name: guest, namespace: shop}
+spec:
+  selector: {app: guest}
+  ports:
+    - {name: http, port: 80, targetPort: http}
+"""
+GUEST = """
+# Two workloads at one address, whose sidecar takes both mutual TLS and plaintext.
+apiVersion: tulle.dev/v1alpha1
+kind: Workload
+metadata:
+  name: guest-0
+  namespace: shop
+  labels: {{app: guest, turns: {meshed}}}
+  annotations: {{tulle.dev/mtls: permissive, tulle.dev/traffic-policy: permissive}}
+spec:
+  serviceAccountName: guest
+  address: 127.0.0.1
+  ports:
+    - {{name: http, port: $guest, appPort: $guest_app}}
+---
+apiVersion: tulle.dev/v1alpha1
+kind: Workload
+metadata: {{name: guest-as-it-was, namespace: shop, labels: {{turns: {plain}}}}}
+spec:
+  sidecar: false
+  address: 127.0.0.1
+  ports:
+    - {{name: http, port: $guest}}
+"""
 DENY_PLAINTEXT = """
 apiVersion: tulle.dev/v1alpha1
 kind: MeshConfig
@@ -78,7 +123,7 @@ metadata: {name: default}
 spec:
   plaintextUpstreams: deny
 """
-BUYER, CATALOG = "shop/buyer-0", "shop/catalog-new"
+BUYER, CATALOG, GUEST_OF_CATALOG = "shop/buyer-0", "shop/catalog-new", "shop/guest-0"
 CALLER = "URI=spiffe://cluster.local/ns/shop/sa/buyer"
 
 
@@ -91,13 +136,42 @@ class Mixed:
     async def call(self) -> dict[str, Any]:
         return await self.running.seen("to_catalog", headers={"x-forwarded-client-cert": "URI=spiffe://forged"})
 
+    async def turn(self, guest: str) -> None:
+        """Make the guest "meshed", "plain", or "away"; returns when every sidecar knows."""
+        self.running.mesh.apply("guest.yaml", guest_is(guest))
+        wanted = {"meshed": [True], "plain": [False], "away": []}[guest]
+
+        async def taken() -> bool:
+            found = (await self.running.mesh.debug("/debug/mesh"))["services"]["shop/turning/80"]["endpoints"]
+            return [each["in_mesh"] for each in found if each["port"] == self.running.ports["guest"]] == wanted
+
+        await eventually(taken, f"the guest to be {guest}")
+        await self.running.synced()
+
+    async def guest_answers(self, calls: int) -> Counter[str]:
+        """How the guest was spoken to in those of `calls` that it answered: "meshed" or "plain"."""
+        answers = [await self.running.seen("to_turning") for _ in range(calls)]
+        vouched_for = [vouchers(answer) for answer in answers if answer["name"] == "guest"]
+        return Counter("meshed" if CALLER in each else "plain" for each in vouched_for)
+
+
+def guest_is(guest: str) -> str:
+    return GUEST.format(**{kind: "served" if guest == kind else "not-served" for kind in ("meshed", "plain")})
+
+
+def vouchers(answer: dict[str, Any]) -> list[str]:
+    """What the server's sidecar says of the caller's certificate; one empty text where there was none."""
+    return str(answer["headers"].get("x-forwarded-client-cert", "")).split(";")
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mixed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mixed]:
+    objects = {"objects.yaml": OBJECTS, "turning.yaml": TURNING, "guest.yaml": guest_is("away")}
     async with (
-        explicit_mesh(tmp_path_factory.mktemp("mixed"), OBJECTS, [CATALOG, BUYER]) as running,
+        explicit_mesh(tmp_path_factory.mktemp("mixed"), objects, [CATALOG, BUYER, GUEST_OF_CATALOG]) as running,
         RawHttpServer("meshed").serving(running.ports["meshed_app"]) as meshed,
         RawHttpServer("plain").serving(running.ports["plain"]) as plain,
+        RawHttpServer("guest").serving(running.ports["guest_app"]),
     ):
         yield Mixed(running, meshed, plain)
 
@@ -122,11 +196,10 @@ async def test_both_kinds_of_endpoints_serve(mixed: Mixed) -> None:
     assert by_name.keys() == {"meshed", "plain"}
 
     for answer in answers:
-        vouched_for = answer["headers"].get("x-forwarded-client-cert", "").split(";")
         if answer["name"] == "meshed":
-            assert CALLER in vouched_for
+            assert CALLER in vouchers(answer)
         else:
-            assert vouched_for == [""], "nobody vouches for a caller in plaintext"
+            assert vouchers(answer) == [""], "nobody vouches for a caller in plaintext"
 
 
 async def test_the_meshed_endpoint_is_encrypted(mixed: Mixed) -> None:
@@ -144,7 +217,7 @@ async def test_the_meshed_endpoint_is_encrypted(mixed: Mixed) -> None:
 
 async def test_the_plain_endpoint_is_pointed_out(mixed: Mixed) -> None:
     found = await mixed.running.diagnostics("TL2007")
-    assert ["catalog-old" in each["message"] for each in found] == [True]
+    assert [each["message"].split()[1] for each in found] == ["shop/catalog-old"]
 
 
 async def test_plaintext_upstreams_can_be_denied(mixed: Mixed) -> None:
@@ -172,3 +245,27 @@ async def test_plaintext_upstreams_can_be_denied(mixed: Mixed) -> None:
         return {(await mixed.call())["name"] for _ in range(10)} == {"meshed", "plain"}
 
     await eventually(both_again, "the plain endpoint to be back")
+
+
+async def test_endpoints_come_go_and_turn_under_load(mixed: Mixed) -> None:
+    """The first plain endpoint appears and the last one goes, by itself or by joining the mesh: not one request fails,
+    and an endpoint that has joined is never sent plaintext again.
+    """
+    async with steady_load(mixed.running.ports["to_turning"], rate=100) as load:
+        for guest in ("plain", "away", "plain", "meshed", "plain", "meshed", "away", "meshed", "plain", "away") * 3:
+            before = await handshakes_of_the_guest(mixed)
+            await mixed.turn(guest)
+            expected = set() if guest == "away" else {guest}
+
+            async def settled(expected: set[str] = expected) -> bool:
+                return (await mixed.guest_answers(30)).keys() == expected
+
+            await eventually(settled, f"the guest to be {guest} for every worker thread")
+            assert (await mixed.guest_answers(30)).keys() <= expected
+            if guest == "meshed":
+                assert await handshakes_of_the_guest(mixed) > before
+            assert not load.failures, load.failures
+
+
+async def handshakes_of_the_guest(mixed: Mixed) -> int:
+    return sum((await mixed.running.stats(GUEST_OF_CATALOG, r"^listener\..*ssl\.handshake$")).values())

@@ -71,8 +71,8 @@ def _path_permission(path: str) -> Permission:
 def _traffic_statistics() -> StatsLog:
     tags = [
         StatsLog.Tag(name="destination_service", value_format="bookstore"),
-        StatsLog.Tag(name="local_namespace", value_format="%ENVIRONMENT(TULLE_LOCAL_NAMESPACE)%"),
-        StatsLog.Tag(name="local_workload", value_format="%ENVIRONMENT(TULLE_LOCAL_WORKLOAD)%"),
+        StatsLog.Tag(name="local_namespace", value_format="%ENVIRONMENT(TULLE_NS)%"),
+        StatsLog.Tag(name="local_workload", value_format="%ENVIRONMENT(TULLE_WL)%"),
         StatsLog.Tag(name="response_code", value_format="%RESPONSE_CODE%"),
     ]
     return StatsLog(

@@ -108,6 +108,13 @@ def test_an_endpoint_says_by_itself_whether_it_speaks_mtls() -> None:
     assert said == {"10.0.0.1": {}, "10.0.0.2": {"envoy.transport_socket_match": plain.match}}
 
 
+def test_a_cluster_without_plain_endpoints_has_no_way_to_send_plaintext() -> None:
+    meshed = mk_mesh(mk_service("web"), mk_workload("a", labels=WEB))
+    cluster = sent(meshed, "a").cluster("outbound/ns/web/80")
+    assert not cluster.transport_socket_matches
+    assert cluster.transport_socket.typed_config.Is(UpstreamTlsContext.DESCRIPTOR)
+
+
 def test_strict_mode_has_one_way_in() -> None:
     mesh = mk_mesh(mk_service("web"), mk_workload("web"))
     assert set(chains(mesh)) == {"loop-guard", "80/mesh", "other/mesh"}
