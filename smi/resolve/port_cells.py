@@ -82,7 +82,9 @@ class PortCells:
 
     def _backend(self, key: PortKey, _: Findings) -> BackendPort | None:
         found = self._port(key)
-        return None if found is None else backend_of(key, found[0].service, found[1])
+        if found is None:
+            return None
+        return backend_of(key, found[0].service, found[1], self._declared.config.plaintext_upstreams)
 
     def _headless_endpoints(self, key: PortKey, _: Findings) -> tuple[HeadlessEndpoint, ...] | None:
         found = self._port(key)

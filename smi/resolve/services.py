@@ -148,18 +148,15 @@ def endpoints_of(
     return EndpointSet(key, tuple(sorted(endpoints)))
 
 
-def backend_of(key: PortKey, service: Service, resolved: ResolvedPort) -> BackendPort:
-    """How to speak to a port, and the identities that may answer: those of all workloads behind it.
-
-    Whether any of these is plain is said even where the mesh refuses plaintext upstreams: then no endpoint is.
-    """
+def backend_of(key: PortKey, service: Service, resolved: ResolvedPort, plaintext: Allowance) -> BackendPort:
+    """How to speak to a port, and the identities that may answer: those of all workloads behind it."""
     identities = {member.identity for member, _ in resolved.targets if member.identity is not None}
     return BackendPort(
         key,
         resolved.protocol,
         tuple(identities) if len(identities) < 2 else tuple(sorted(identities)),  # comparing them is slow
         service.headless,
-        any(not member.workload.sidecar for member, _ in resolved.targets),
+        plaintext is Allowance.ALLOW and any(not member.workload.sidecar for member, _ in resolved.targets),
     )
 
 

@@ -137,7 +137,7 @@ class Marks:
 
     def _numbers_in(self, data: bytes) -> list[int]:
         """The changes that a response speaks of; read once, since most proxies get the same but for the nonce."""
-        content = data[_HEAD:]
+        content = data[_HEAD:] if len(data) > 2 * _HEAD else data
         found = self._numbers.get(content)
         if found is None:
             if len(self._numbers) >= _REMEMBERED:
