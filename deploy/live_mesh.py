@@ -10,7 +10,7 @@ from deploy.directory import sorted_diagnostics
 from deploy.garbage import collector_paused
 from smi.diagnostics import Diagnostic, Severity
 from smi.files import FileChange
-from smi.model import WorkloadKey
+from smi.model import ProxyModel, WorkloadKey
 from smi.resolve.mesh import MeshModel, ModelChange
 from xds.store import Store
 
@@ -52,18 +52,18 @@ class LiveMesh:
 
     def _serve(self, moved: ModelChange) -> None:
         served = self._translation.follow(moved)
-        for key in moved.proxies:
-            if served.views[key] is None or self._must_come_again(key, moved):
+        for key, old in moved.proxies.items():
+            if old is not None and self._must_come_again(key, old):
                 self._store.set_view(str(key), None)
         self._store.apply(served.scopes)
         for key, view in served.views.items():
             if view is not None:
                 self._store.set_view(str(key), view)
 
-    def _must_come_again(self, key: WorkloadKey, moved: ModelChange) -> bool:
+    def _must_come_again(self, key: WorkloadKey, old: ProxyModel) -> bool:
         """Whether a proxy's streams must end: what it proved or claimed to be is not what it is declared to be now."""
-        old, new = moved.proxies[key], self.mesh.proxies[key]
-        return old is not None and (new.identity, new.capture) != (old.identity, old.capture)
+        new = self.mesh.proxies.get(key)
+        return new is None or (new.identity, new.capture) != (old.identity, old.capture)
 
 
 def tell(diagnostics: Iterable[Diagnostic]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from smi.index import Key
 from smi.model import LocalListener, PortKey, ProxyModel, WorkloadClass, WorkloadKey
@@ -15,6 +16,8 @@ from smi.resolve.members import Member
 from smi.resolve.port_cells import PortCells
 from smi.resolve.reaches import ReachSpec, check_places, check_size, local_listeners
 from smi.resolve.scopes import Least, Scopes, ScopeShift
+
+T = TypeVar("T", bound=tuple[str, ...])
 
 
 class ProxyCells:
@@ -83,8 +86,7 @@ class ProxyCells:
             if before:
                 self._classmates[before].discard(key)
                 self._choose(before)
-            if now:
-                self._classmates.setdefault(now, Least()).add(key)
+            if now and _group(self._classmates, now).add(key):
                 self._choose(now)
 
     def _choose(self, name: str) -> None:
@@ -99,11 +101,11 @@ class ProxyCells:
             self._representative.changed(name, old, new)
 
     def _reach_changed(self, key: WorkloadKey, old: ReachSpec | None, new: ReachSpec | None) -> None:
-        if old == new:
+        if old is new or old == new:
             return
         if new is not None:
             self.scopes.hold(new)
-            self._scopemates.setdefault(new.name, Least()).add(key)
+            _group(self._scopemates, new.name).add(key)
             self._regrouped[new.name] = None
         if old is not None:
             self.scopes.release(old)
@@ -122,3 +124,10 @@ class ProxyCells:
                 if workload is not None:
                     check_size(workload, len(scope.services), self._declared, found)
             self._graph.findings.replace((self, name), found)
+
+
+def _group(groups: dict[str, Least[T]], name: str) -> Least[T]:
+    group = groups.get(name)
+    if group is None:
+        group = groups[name] = Least()
+    return group

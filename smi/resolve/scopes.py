@@ -22,10 +22,13 @@ class Least(Generic[T]):
         self._members: set[T] = set()
         self._first: T | None = None
 
-    def add(self, member: T) -> None:
+    def add(self, member: T) -> bool:
+        """Whether it is the least now."""
         self._members.add(member)
         if self._first is None or member < self._first:
             self._first = member
+            return True
+        return False
 
     def discard(self, member: T) -> None:
         self._members.discard(member)
