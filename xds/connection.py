@@ -46,6 +46,7 @@ class Connection:
         "_status",
         "_stream",
         "_told",
+        "_under_way",
         "_writer",
     )
 
@@ -62,6 +63,7 @@ class Connection:
         self._writer: asyncio.Task[None] | None = None
         self._again = False
         self._fanout_round = 0
+        self._under_way = 0
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at: float | None = None
         self._end: Refused | None = None
@@ -73,8 +75,9 @@ class Connection:
 
     def offer(self, changes: Sequence[Change]) -> None:
         self._stream.offer(changes, time.monotonic())
-        if not self._fanout_round:
-            self._fanout_round = self._records.fanout.begin()
+        fanout = self._records.fanout
+        if not self._fanout_round and (not self._under_way or fanout.counts(self._under_way)):
+            self._fanout_round = fanout.begin()
         # Not written at once: a change of the mesh may be several of the store.
         self._stir()
 
@@ -128,7 +131,7 @@ class Connection:
         self._silence_alarm()
         self._records.writes.end(self)
         self._records.rejections.forget(self._status)
-        self._leave_fanout()
+        self._leave_fanouts()
         if self._writer is not None:
             self._writer.cancel()
 
@@ -200,7 +203,11 @@ class Connection:
             await self._send(responses)
             while self._again and not self._over():
                 self._again = False
+                # What is offered from here on is another fan-out, even where this client is slow to read.
+                self._under_way, self._fanout_round = self._fanout_round, 0
                 await self._send(self._stream.poll(time.monotonic()))
+                self._leave_fanout(self._under_way)
+                self._under_way = 0
             if self._end is not None and not self._forced:
                 self._told = True
                 await self._context.abort(self._end.code, self._end.reason)
@@ -220,7 +227,7 @@ class Connection:
             if self._place is not None:
                 self._place.written()
             self._records.rejections.review(self._status)
-            self._leave_fanout()
+            self._leave_fanouts()
             self._set_alarm()
 
     async def _send(self, responses: Sequence[Response]) -> None:
@@ -238,10 +245,14 @@ class Connection:
     def _over(self) -> bool:
         return self._end is not None or self._client_is_done
 
-    def _leave_fanout(self) -> None:
-        if self._fanout_round:
-            self._records.fanout.end(self._fanout_round)
-            self._fanout_round = 0
+    def _leave_fanouts(self) -> None:
+        self._leave_fanout(self._under_way)
+        self._leave_fanout(self._fanout_round)
+        self._under_way = self._fanout_round = 0
+
+    def _leave_fanout(self, round_: int) -> None:
+        if round_:
+            self._records.fanout.end(round_)
 
     # -- time
 

@@ -41,6 +41,10 @@ class Fanout:
         if not self._left:
             self._tell()
 
+    def counts(self, round_: int) -> bool:
+        """Whether a stream that began in this round is counted still, or has taken too long."""
+        return round_ == self._round
+
     # -- to whoever feeds the store
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 from weakref import WeakValueDictionary, ref
 
@@ -61,6 +61,12 @@ class NameSet:
 
     def __contains__(self, name: object) -> bool:
         return (name in self._base and name not in self._gone) or name in self._added
+
+    def has_all(self, names: Collection[str]) -> bool:
+        """Whether each of ``names`` is a member."""
+        if not self._gone and self._base.issuperset(names):
+            return True
+        return all(name in self for name in names)
 
     def __len__(self) -> int:
         return len(self._base) - len(self._gone) + len(self._added)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from xds.changes import Changes
 from xds.resource import Resource
 from xds.view import Change, Holders, Listing, Scope, SharedView, View
 
@@ -71,6 +72,13 @@ class ProxyRecord:
             return listing
         return Listing.of([*own.values(), *(each for each in listing if each.name not in own)])
 
+    def unhidden(self, changes: Changes) -> Sequence[Change]:
+        """Those of the changes of its view that this proxy sees."""
+        own = self.own
+        if own.keys().isdisjoint(changes.owed):
+            return changes
+        return [each for each in changes if each.name not in own.get(each.type_url, ())]
+
     def offer(self, changes: Sequence[Change]) -> None:
         if changes:
             for sink in tuple(self.sinks):
@@ -119,10 +127,7 @@ class Store:
                 view.forget_listing(type_url)
             changed = _differences(seen, view.lookup)
             for record in tuple(view.proxies):
-                hidden = record.own
-                record.offer(
-                    [each for each in changed if each.name not in hidden.get(each.type_url, ())] if hidden else changed
-                )
+                record.offer(record.unhidden(changed))
 
     def _effective(self, changes: Iterable[ScopeChange]) -> dict[Scope, _Edits]:
         """What the changes come to, without what changes nothing."""
@@ -268,8 +273,8 @@ class Store:
                 self._share(record, None)
 
 
-def _differences(before: _Edits, lookup: Callable[[str, str], Resource | None]) -> list[Change]:
-    changed = []
+def _differences(before: _Edits, lookup: Callable[[str, str], Resource | None]) -> Changes:
+    changed = Changes()
     for (type_url, name), old in before.items():
         new = lookup(type_url, name)
         if old is not new and (old is None or new is None or old.version != new.version):

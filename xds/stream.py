@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xds.changes import Changes
 from xds.ledger import DRAIN, Batch
 from xds.policy import CLUSTER_USERS
 from xds.resource import TypeUrl
@@ -112,8 +113,18 @@ class Stream(ABC):
 
     def offer(self, changes: Iterable[Change], now: float) -> None:
         """What the proxy sees has changed."""
+        substreams = self.substreams
+        if isinstance(changes, Changes):
+            left = {
+                type_url
+                for type_url, owed in changes.owed.items()
+                if type_url in substreams and not substreams[type_url].owe(owed, now)
+            }
+            if not left:
+                return
+            changes = [change for change in changes if change.type_url in left]
         for change in changes:
-            sub = self.substreams.get(change.type_url)
+            sub = substreams.get(change.type_url)
             if sub is not None:
                 sub.offer(change, now)
 

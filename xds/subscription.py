@@ -54,6 +54,9 @@ class Subscription:
     def covers(self, name: str) -> bool:
         return self.wildcard or name in self.names
 
+    def covers_all(self, names: Collection[str]) -> bool:
+        return self.wildcard or self.names.has_all(names)
+
     def replace(self, requested: Iterable[str]) -> Demand:
         """SotW: every request carries the whole list. Only what was not asked for before needs an answer."""
         names = dict.fromkeys(requested)

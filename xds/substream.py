@@ -137,6 +137,18 @@ class SubStream:
             return self.policy.removal is Removal.NEVER
         return self.policy.trusts_versions and initial[name] == current.version
 
+    def owe(self, owed: dict[str, Pending], now: float) -> bool:
+        """Note down what several changes make due, if the client is subscribed to all of it and nothing stands in
+        the way. Whether that was so; otherwise each change must be offered.
+        """
+        if self.held or self.leaving or not self.subscription.covers_all(owed):
+            return False
+        # What was due before stays as it was: its base is what the client holds.
+        self.pending = {**owed, **self.pending} if self.pending else dict(owed)
+        if self._changed_at is None:
+            self._changed_at = now
+        return True
+
     def offer(self, change: Change, now: float) -> None:
         """Something in the view has changed."""
         name = change.name

@@ -144,7 +144,7 @@ async def test_no_cluster_waits_when_streams_end_in_between(
             plane.put(*added(number, backends[0]))
             if number % 5 == 0:
                 await asyncio.sleep(number % 7 / 2000)
-                for connection in tuple(server._connections):
+                for connection in tuple(server._streams.open):
                     connection.end(grpc.StatusCode.UNAVAILABLE, "again")
             await running.answered(number)
         await until(lambda: server.proxies.of("shop/buyer"))

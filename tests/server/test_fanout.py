@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from tests.server.plane import Plane, cluster, until
-from xds.fanout import Fanout
+from xds.fanout import LONGEST, Fanout
 
 
 async def test_a_change_is_under_way_until_it_is_written(plane: Plane) -> None:
@@ -67,3 +68,15 @@ async def test_who_is_late_is_not_counted_any_more() -> None:
     assert fanout._left == 1
     fanout.end(new)
     assert not fanout.busy
+
+
+async def test_changes_that_come_while_others_are_written_are_under_way_too(plane: Plane) -> None:
+    """However long that goes on: a stream that is never at rest must not look as if it were."""
+    fanout = plane.server.fanout
+    async with plane.connected():
+        end, number = time.monotonic() + 3 * LONGEST, 1
+        while time.monotonic() < end:
+            number += 1
+            plane.put(cluster("a", str(number)))
+            assert fanout.busy
+            await asyncio.sleep(0)
