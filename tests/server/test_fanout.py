@@ -80,4 +80,4 @@ async def test_changes_that_come_while_others_are_written_are_under_way_too(plan
             plane.put(cluster("a", str(number)))
             idle += not fanout.busy
             await asyncio.sleep(0)
-        assert idle <= 5
+        assert idle < number / 3
