@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from smi.objects import CaptureMode, WorkloadPort
+from protos.envoy.service.discovery.v3_pb2 import DeltaDiscoveryRequest
+from smi.objects import CaptureMode, MeshObject, WorkloadPort
 from smi.resolve.codes import TRUST_DOMAIN_FIXED
 from tests.unit.deploy.conftest import Scene, Sink, config, service, workload
+from xds.delta import DeltaStream
+from xds.resource import TypeUrl
 
 
 def test_a_proxy_is_told_of_what_it_sees_and_of_nothing_else(scene: Scene) -> None:
@@ -60,3 +63,36 @@ def test_the_trust_domain_stays_as_it_was_at_the_start(scene: Scene) -> None:
     assert [each.code for each in scene.live.diagnostics if each.code == TRUST_DOMAIN_FIXED.code]
     scene.declare(config(trust_domain="first.example"))
     assert not [each for each in scene.live.diagnostics if each.code == TRUST_DOMAIN_FIXED.code]
+
+
+def pushed(scene: Scene, *changed: MeshObject) -> list[str]:
+    """The types of the responses that a proxy is sent at once because of a change, in their order."""
+    stream = DeltaStream(scene.store.record("shop/client"))
+
+    class Listening:
+        def offer(self, changes):
+            stream.offer(changes, 0.0)
+
+    scene.store.attach("shop/client", Listening())
+    for type_url in (TypeUrl.CLUSTER, TypeUrl.LISTENER):
+        stream.receive(DeltaDiscoveryRequest(type_url=type_url), 0.0)
+    for type_url in (TypeUrl.ENDPOINT, TypeUrl.ROUTE):
+        names = ["outbound/shop/web/80"]
+        stream.receive(DeltaDiscoveryRequest(type_url=type_url, resource_names_subscribe=names), 0.0)
+    for response in stream.poll(0.0):
+        stream.receive(DeltaDiscoveryRequest(type_url=response.type_url, response_nonce=response.nonce), 0.0)
+    scene.declare(*changed)
+    return [response.type_url for response in stream.poll(0.0)]
+
+
+def test_an_endpoint_more_is_a_push_of_endpoints_alone(scene: Scene) -> None:
+    scene.declare(service("web"), workload("web"), workload("client"))
+    more = workload("web-2", meta=dataclasses.replace(workload("web").meta, name="web-2"), address="10.0.0.2")
+    assert pushed(scene, dataclasses.replace(more, service_account="web")) == [TypeUrl.ENDPOINT]
+
+
+def test_a_new_account_behind_a_service_is_a_change_of_its_cluster_first(scene: Scene) -> None:
+    """Clients must believe it before they are sent to it."""
+    scene.declare(service("web"), workload("web"), workload("client"))
+    more = workload("web-2", meta=dataclasses.replace(workload("web").meta, name="web-2"), address="10.0.0.2")
+    assert pushed(scene, dataclasses.replace(more, service_account="other")) == [TypeUrl.CLUSTER, TypeUrl.ENDPOINT]
