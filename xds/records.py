@@ -38,7 +38,7 @@ class Records:
 
     def rejected(self, status: ProxyStatus, nack: Nack) -> None:
         """A proxy has rejected a response, in its own words."""
-        message = without_keys(nack.message)[:_LONGEST_MESSAGE]
+        message = without_keys(nack.message)[:_LONGEST_MESSAGE].strip()
         now = time.time()
         answers = status.answers_of(nack.type_url)
         answers.nacks += 1
