@@ -28,6 +28,14 @@ async def opened(plane: Plane, stack: AsyncExitStack, name: str) -> Client:
     return client
 
 
+async def in_line(plane: Plane, stack: AsyncExitStack, name: str) -> Client:
+    """A client that has its place, or its turn after all that came before."""
+    before = metric(plane, "waiting") + metric(plane, "admitted_total")
+    client = await opened(plane, stack, name)
+    await until(lambda: metric(plane, "waiting") + metric(plane, "admitted_total") > before)
+    return client
+
+
 def metric(plane: Plane, name: str) -> float:
     lines = plane.server.metrics.exposition().decode().splitlines()
     return float(next(line for line in lines if line.startswith(f"tulle_xds_streams_{name} ")).split()[1])
@@ -37,10 +45,10 @@ async def test_streams_begin_in_order_as_places_are_free(make_plane: MakePlane) 
     plane = await make_plane(admission=Admission(places=1, longest_answer=60))
     async with AsyncExitStack() as stack:
         clients = []
-        for number, name in enumerate(proxies(plane, 3)):
-            clients.append(await opened(plane, stack, name))
-            await until(lambda number=number: metric(plane, "waiting") == number)
+        for name in proxies(plane, 3):
+            clients.append(await in_line(plane, stack, name))
         assert metric(plane, "initial") == 1
+        assert metric(plane, "waiting") == 2
         for number, client in enumerate(clients):
             response = await client.receive()
             assert metric(plane, "waiting") == 2 - number
@@ -59,9 +67,10 @@ async def test_who_never_answers_frees_its_place(make_plane: MakePlane, phase: s
     if phase == "longest_phase":
         plane.put(*(cluster(f"c{number}", "x" * 100_000) for number in range(150)))
     async with AsyncExitStack() as stack:
-        for number, name in enumerate(proxies(plane, 3), start=1):
-            last = await opened(plane, stack, name)
-            await until(lambda number=number: metric(plane, "waiting") + metric(plane, "admitted_total") == number)
+        first, second, third = proxies(plane, 3)
+        await in_line(plane, stack, first)
+        await in_line(plane, stack, second)
+        last = await in_line(plane, stack, third)
         await last.receive()
         assert metric(plane, "initial_late_total") >= 2
         assert len(plane.server.proxies) == 3
