@@ -44,9 +44,7 @@ def metric(plane: Plane, name: str) -> float:
 async def test_streams_begin_in_order_as_places_are_free(make_plane: MakePlane) -> None:
     plane = await make_plane(admission=Admission(places=1, longest_answer=60))
     async with AsyncExitStack() as stack:
-        clients = []
-        for name in proxies(plane, 3):
-            clients.append(await in_line(plane, stack, name))
+        clients = [await in_line(plane, stack, name) for name in proxies(plane, 3)]
         assert metric(plane, "initial") == 1
         assert metric(plane, "waiting") == 2
         for number, client in enumerate(clients):
