@@ -26,6 +26,7 @@ from xds.resource import TypeUrl
 
 _MOST_PROXIES = 3
 _LONGEST_REASON = 300
+_MOST_COUNTED = 50
 _BEHAVIOUR = (TypeUrl.ROUTE, TypeUrl.EXTENSION)
 """The types that hold splits and access, and no ports or addresses."""
 
@@ -51,32 +52,40 @@ def rejection_diagnostics(
     `holders` tells how many connected proxies are to hold a resource, by its type and name.
     """
     found: list[Diagnostic] = []
-    for each in sorted(rejected, key=lambda one: one.resource):
-        code, refs = _causes(each, mesh, declared)
-        message = _message(each, holders(each.resource.type_url, each.resource.name))
+    ordered = sorted(rejected, key=lambda one: one.resource)
+    splits = _splits_by_root(declared) if ordered else {}
+    for number, each in enumerate(ordered):
+        code, refs = _causes(each, mesh, splits)
+        # Counting asks every connected proxy, so a proxy that rejects everything must not cause it for everything.
+        counted = holders(each.resource.type_url, each.resource.name) if number < _MOST_COUNTED else None
+        message = _message(each, counted)
         found += [code.diagnostic(message, object=ref, location=_location(ref, declared)) for ref in refs]
         if not refs:
             found.append(code.diagnostic(message))
     return found
 
 
-def _causes(rejected: RejectedResource, mesh: Mesh, declared: Declared) -> tuple[Code, list[ObjectRef]]:
+def _splits_by_root(declared: Declared) -> dict[tuple[str, str], list[ObjectRef]]:
+    found: dict[tuple[str, str], list[ObjectRef]] = {}
+    for split in declared.traffic_splits.values():
+        found.setdefault((split.meta.namespace, split.service), []).append(split.ref)
+    return found
+
+
+def _causes(
+    rejected: RejectedResource, mesh: Mesh, splits: Mapping[tuple[str, str], list[ObjectRef]]
+) -> tuple[Code, list[ObjectRef]]:
     kind, *parts = rejected.resource.name.split("/")
     behaviour = rejected.resource.type_url in _BEHAVIOUR
     if kind == "outbound" and len(parts) >= 3:
-        return OUTBOUND_REJECTED, _of_service(parts[0], parts[1], declared if behaviour else None)
+        root = (parts[0], parts[1])
+        return OUTBOUND_REJECTED, (sorted(splits.get(root, ())) if behaviour else []) or [ObjectRef("Service", *root)]
     if kind == "inbound" and len(parts) >= 3:
         targets = _targets("/".join(parts[:3]), parts[3:], mesh) if behaviour else []
         return (ACCESS_REJECTED, targets) if targets else (INBOUND_REJECTED, _workloads(rejected))
     if kind == "local":
         return LOCAL_REJECTED, _workloads(rejected)
     return GENERAL_REJECTED, []
-
-
-def _of_service(namespace: str, service: str, splits_of: Declared | None) -> list[ObjectRef]:
-    splits = [] if splits_of is None else list(splits_of.traffic_splits.values())
-    refs = [each.ref for each in splits if each.meta.namespace == namespace and each.service == service]
-    return sorted(refs) or [ObjectRef("Service", namespace, service)]
 
 
 def _targets(class_name: str, port: list[str], mesh: Mesh) -> list[ObjectRef]:
@@ -96,14 +105,13 @@ def _workloads(rejected: RejectedResource) -> list[ObjectRef]:
     return [ObjectRef("Workload", *proxy.split("/", 1)) for proxy in rejected.proxies]
 
 
-def _message(rejected: RejectedResource, holders: int) -> str:
+def _message(rejected: RejectedResource, holders: int | None) -> str:
     proxies = ", ".join(rejected.proxies[:_MOST_PROXIES]) + (", ..." if len(rejected.proxies) > _MOST_PROXIES else "")
     kind = rejected.resource.type_url.rpartition(".")[2]
     reason = " ".join(rejected.message.split())[:_LONGEST_REASON]
-    of = max(holders, len(rejected.proxies))
-    return (
-        f"{kind} {rejected.resource.name} is rejected by {len(rejected.proxies)} of {of} proxies ({proxies}): {reason}"
-    )
+    of = "" if holders is None else f" of {max(holders, len(rejected.proxies))}"
+    count = f"{len(rejected.proxies)}{of} proxies ({proxies})"
+    return f"{kind} {rejected.resource.name} is rejected by {count}: {reason}"
 
 
 def _location(ref: ObjectRef, declared: Declared) -> Location | None:

@@ -215,7 +215,6 @@ class CellFindings:
         self._by_cell: dict[tuple[object, object], tuple[Diagnostic, ...]] = {}
         self._count: dict[Diagnostic, int] = {}
         self.appeared: dict[Diagnostic, None] = {}
-        self.version = 0
 
     def replace(self, cell: tuple[object, object], found: Findings) -> None:
         """`cell` has found exactly what is in `found`, which is emptied."""
@@ -225,7 +224,6 @@ class CellFindings:
         now = found.take()
         if now == (known or ()):
             return
-        self.version += 1
         for each in now:
             self._count[each] = self._count.get(each, 0) + 1
             if self._count[each] == 1:

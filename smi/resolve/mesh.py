@@ -116,11 +116,6 @@ class MeshModel:
         fresh.clear()
         return found
 
-    @property
-    def findings_version(self) -> int:
-        """Another number whenever `diagnostics()` has changed."""
-        return self._graph.findings.version
-
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Everything that is wrong with what was declared, sorted by place."""
         return tuple(sorted(map(self._located, self._graph.findings), key=Diagnostic.sort_key))

@@ -131,3 +131,14 @@ def test_long_reasons_are_cut() -> None:
 
 def test_the_codes_are_known() -> None:
     assert [CODES[f"TL300{number}"].code for number in range(1, 6)]
+
+
+def test_a_proxy_that_rejects_everything_does_not_make_all_others_be_counted_for_everything() -> None:
+    asked: list[str] = []
+    versions = [RejectedVersion(TypeUrl.LISTENER, f"outbound/shop/s{number:03}/80", "1") for number in range(300)]
+    rejected = [RejectedResource(each, ("shop/cart-1",), "no", 0.0) for each in versions]
+    found = rejection_diagnostics(rejected, MESH, INDEX, lambda _, name: asked.append(name) or 9)
+    assert len(found) == 300
+    assert len(asked) <= 50
+    assert "by 1 of 9 proxies (shop/cart-1): no" in found[0].message
+    assert "by 1 proxies (shop/cart-1): no" in found[-1].message
