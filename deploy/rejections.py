@@ -110,7 +110,8 @@ def _message(rejected: RejectedResource, holders: int | None) -> str:
     kind = rejected.resource.type_url.rpartition(".")[2]
     reason = " ".join(rejected.message.split())[:_LONGEST_REASON]
     of = "" if holders is None else f" of {max(holders, len(rejected.proxies))}"
-    count = f"{len(rejected.proxies)}{of} proxies ({proxies})"
+    noun = "proxy" if not of and len(rejected.proxies) == 1 else "proxies"
+    count = f"{len(rejected.proxies)}{of} {noun} ({proxies})"
     return f"{kind} {rejected.resource.name} is rejected by {count}: {reason}"
 
 

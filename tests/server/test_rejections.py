@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from deploy.live_mesh import LiveMesh
+from deploy.rejection_watch import RejectionWatch
 from tests.server.plane import PROXY, Client, Plane, cluster, until
 from xds.rejections import RejectedVersion
 from xds.resource import TypeUrl
@@ -123,3 +125,31 @@ async def test_keys_in_a_reason_are_hidden(plane: Plane) -> None:
         plane.put(cluster("a", "2"))
         await rejecting(client, "a: bad -----BEGIN PRIVATE KEY-----\nMII\n-----END PRIVATE KEY-----")
         await until(lambda: known(plane) == [("a", (PROXY,), "a: bad <redacted>")])
+
+
+async def test_the_log_hears_of_each_version_once(
+    rejected: tuple[Plane, Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many proxies reject it, one after the other, and however often it is tried."""
+    plane, client = rejected
+    watch = RejectionWatch(plane.server, LiveMesh(plane.store))
+
+    def lines() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "deploy.live_mesh"]
+
+    plane.store.set_view(OTHER, View(("all",)))
+    plane.put(cluster("b", "2"))
+    await rejecting(client, "b: nor this")
+    running = asyncio.create_task(watch.run())
+    try:
+        await until(lambda: len(lines()) == 2)
+        async with plane.client(token="thief") as second:
+            await second.send(node=OTHER)
+            await rejecting(second, "a: nor here")
+            await until(lambda: len(watch.diagnostics()) == 2 and "2 of 2" in watch.diagnostics()[0].message)
+            plane.put(cluster("c", "2"))
+            await rejecting(second, "c: nor that")
+            await until(lambda: any("Cluster c" in line for line in lines()))
+        assert len(lines()) == 3
+    finally:
+        running.cancel()

@@ -141,4 +141,4 @@ def test_a_proxy_that_rejects_everything_does_not_make_all_others_be_counted_for
     assert len(found) == 300
     assert len(asked) <= 50
     assert "by 1 of 9 proxies (shop/cart-1): no" in found[0].message
-    assert "by 1 proxies (shop/cart-1): no" in found[-1].message
+    assert "by 1 proxy (shop/cart-1): no" in found[-1].message
