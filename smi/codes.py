@@ -1,7 +1,7 @@
 """The codes of all diagnostics: what each one means, what it does to the mesh, and how to repair it.
 
 A code never changes its meaning; a code that is no longer used is not given away again.
-TL10xx: files and YAML. TL11xx: fields of any kind. TL12xx: one kind's own rules.
+TL10xx: files and YAML. TL11xx: fields of any kind. TL12xx: one kind's own rules. TL13xx: what conversion kept.
 TL2xxx: objects that do not fit together. TL3xxx: what proxies reject.
 """
 
@@ -140,8 +140,8 @@ UNKNOWN_VERSION = define(
 NOT_BUILT = define(
     "TL1022",
     Severity.INFO,
-    "not supported yet",
-    cause="The kind belongs to SMI, but the mesh does not act on it yet.",
+    "not supported",
+    cause="The kind belongs to a draft of SMI that was never released, and the mesh does not act on it.",
     effect="The object is ignored. No traffic becomes more open by that.",
     repair="Nothing is needed.",
 )
@@ -209,7 +209,7 @@ BAD_PORT = define(
     Severity.ERROR,
     "invalid port",
     cause="A port is not a whole number from 1 to 65535.",
-    effect="The entry with this port is not in force; of a TCPRoute, the whole object.",
+    effect="The entry with this port is not in force; of a route or a TrafficTarget, the whole object.",
     repair="Write a port number from 1 to 65535.",
 )
 BAD_ADDRESS = define(
@@ -235,7 +235,7 @@ BAD_WEIGHT = define(
     "TL1201",
     Severity.ERROR,
     "invalid weight",
-    cause="Weights of a TrafficSplit are whole numbers from 0 to 2147483647.",
+    cause="Weights of a TrafficSplit are whole numbers from 0 to 2147483647; in v1alpha1, quantities of 0 or more.",
     effect="The TrafficSplit is not in force: traffic goes to the root service.",
     repair="Write whole numbers; only their ratio counts, so 1 and 9 mean the same as 10 and 90.",
 )
@@ -275,7 +275,7 @@ GRANTS_NOTHING = define(
     "TL1211",
     Severity.ERROR,
     "grants nothing",
-    cause="A TrafficTarget needs at least one rule and one source that can be used.",
+    cause="A TrafficTarget needs at least one source and, in v1alpha3, one rule; a rule's matches must not be empty.",
     effect="The TrafficTarget allows nothing. What it allowed before is taken back.",
     repair="Add the missing entries, or remove the object.",
 )
@@ -305,17 +305,44 @@ SOURCE_NAMESPACE_ASSUMED = define(
 )
 UDP_RULE = define(
     "TL1215",
-    Severity.INFO,
-    "UDPRoute rule",
-    cause="Access to UDP ports is not enforced yet, and UDP traffic is not captured.",
-    effect="The rule is ignored; it neither opens nor closes anything.",
-    repair="Nothing is needed.",
+    Severity.WARNING,
+    "UDP is not enforced",
+    cause="Sidecars leave UDP alone: a redirect loses its destination, and UDP carries no identity of the client.",
+    effect="UDP passes as without a mesh, whatever the rules say. The rule opens no TCP port and no HTTP request.",
+    repair="Limit UDP by other means, such as a NetworkPolicy. The rule may stay.",
 )
 PORT_REMOVED = define(
     "TL1216",
     Severity.WARNING,
-    "destination.port has no effect",
+    "destination.port in v1alpha3",
     cause="access v1alpha3 removed `destination.port`.",
-    effect="Access is NOT limited to this port.",
-    repair="Add a TCPRoute with this port to the rules.",
+    effect="It is honoured as in v1alpha2: all rules of the TrafficTarget are limited to this port.",
+    repair="Add a TCPRoute with this port to the rules, and remove `port`.",
+)
+NO_RULES = define(
+    "TL1217",
+    Severity.WARNING,
+    "no rules",
+    cause="A TrafficTarget has no rules, which access v1alpha1 and v1alpha2 allow without saying what it means.",
+    effect="It allows nothing. With `emptyRules: allow` in MeshConfig it allows everything, on `port` if that is set.",
+    repair="Add the rules that are meant; a TCPRoute without ports allows everything.",
+)
+PORTS_TOO_EARLY = define(
+    "TL1218",
+    Severity.WARNING,
+    "ports in an older version",
+    cause="A TCPRoute has ports only since specs v1alpha4; this one is written in an older version.",
+    effect="The `spec` is honoured as in v1alpha4.",
+    repair="Write `apiVersion: specs.smi-spec.io/v1alpha4`.",
+)
+
+# What conversion between versions kept
+
+KEPT_UNREADABLE = define(
+    "TL1301",
+    Severity.ERROR,
+    "kept fields cannot be understood",
+    cause="The annotation smi.tulle.dev/kept, which holds what a version cannot say, is not what conversion writes.",
+    effect="The object is not in force, since what it kept may be a limit.",
+    repair="Restore the annotation. If you remove it, write what it said in a version that has the fields.",
 )

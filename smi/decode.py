@@ -11,7 +11,7 @@ from smi.fields import Fields
 from smi.names import closest, is_label
 from smi.objects import MeshObject, Meta
 from smi.report import Report
-from smi.versions import KINDS, NOT_BUILT, Kind, find_kind
+from smi.versions import DRAFTS, KINDS, NOT_BUILT, Kind, find_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ def decode(document: Document) -> Decoded:
         if decoder is not None:
             value = decoder(root, meta)
         else:
-            message = f"{kind.name} in version {version[:60]!r}; accepted is {kind.accepted}"
+            draft = ", a draft that was never released" if (group, version) in DRAFTS else ""
+            message = f"{kind.name} in version {version[:60]!r}{draft}; accepted is {kind.accepted}"
             report.add(codes.UNKNOWN_VERSION, ("apiVersion",), message, f"Write it as {kind.accepted}.")
     return Decoded(report.object, value, report.left_out == 0, report.diagnostics())
 
@@ -59,7 +60,8 @@ def _not_read(root: Fields, group: str, name: str) -> Decoded:
     """The outcome for a kind that is not read: ignored, but a misspelt kind still tells which object is meant."""
     report = root.report
     if (group, name) in NOT_BUILT:
-        report.add(codes.NOT_BUILT, ("kind",), f"{name} is not supported yet; the object is ignored")
+        message = f"{name} belongs to a draft of SMI that was never released; the object is ignored"
+        report.add(codes.NOT_BUILT, ("kind",), message)
         return Decoded(None, None, intact=True, diagnostics=report.diagnostics())
     meant = _meant(name)
     if meant is None:

@@ -50,6 +50,7 @@ def decode_mesh_config(root: Fields, meta: Meta) -> MeshConfig | None:
         plaintext_upstreams=spec.choice(
             "plaintextUpstreams", Allowance, defaults.plaintext_upstreams, when_wrong=Allowance.DENY
         ),
+        empty_rules=spec.choice("emptyRules", Allowance, defaults.empty_rules, when_wrong=Allowance.DENY),
         certificate_lifetime=_lifetime(spec, defaults.certificate_lifetime),
     )
     spec.close()

@@ -1,17 +1,21 @@
-"""Decodes HTTPRouteGroup and TCPRoute (specs.smi-spec.io/v1alpha4).
+"""Decodes HTTPRouteGroup, TCPRoute and UDPRoute (specs.smi-spec.io), with the same meaning in every version.
 
 What they say limits access, so nothing here may widen it: a match with an error matches nothing, and a TCPRoute with
-an error is not in force at all, because a TCPRoute without ports means every port.
+an error is not in force at all, because a TCPRoute without ports means every port. The same holds for UDPRoutes.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from smi import codes
+from smi.decode_kept import PLACE, kept_in
 from smi.fields import Fields, is_port
+from smi.kept import restore_headers
 from smi.names import closest
-from smi.objects import HTTPMatch, HTTPRouteGroup, Meta, TCPRoute
+from smi.objects import HTTPMatch, HTTPRouteGroup, Meta, TCPRoute, UDPRoute
 from smi.patterns import fits_no_path, refusal
 from smi.report import described, dotted
 
@@ -21,18 +25,51 @@ MAX_MATCH_NAME = 253
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 
 
-def decode_http_route_group(root: Fields, meta: Meta) -> HTTPRouteGroup | None:
-    """The group in `root` with every match that has no error."""
-    holder = _holder_of_matches(root)
+@dataclass(frozen=True, slots=True)
+class GroupShape:
+    """Where a version has the matches. `headers`: whether conversion leaves those in place."""
+
+    in_spec: bool
+    headers: bool = True
+
+
+HTTP_ROUTE_GROUPS: Mapping[str, GroupShape] = {
+    "v1alpha4": GroupShape(in_spec=True),
+    "v1alpha3": GroupShape(in_spec=True),
+    "v1alpha2": GroupShape(in_spec=False),
+    "v1alpha1": GroupShape(in_spec=False, headers=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RouteShape:
+    """Whether a version of TCPRoute has ports."""
+
+    ports: bool
+
+
+TCP_ROUTES: Mapping[str, RouteShape] = {
+    "v1alpha4": RouteShape(ports=True),
+    "v1alpha3": RouteShape(ports=False),
+    "v1alpha2": RouteShape(ports=False),
+    "v1alpha1": RouteShape(ports=False),
+}
+
+
+def decode_http_route_group(root: Fields, meta: Meta, shape: GroupShape) -> HTTPRouteGroup | None:
+    """The group in `root` with every match that has no error; None without a list of them."""
+    holder = _holder_of_matches(root) if shape.in_spec else root
     if holder is None:
         return None
-    before = root.report.left_out
-    matches: dict[str, HTTPMatch] = {}
-    entries = list(holder.children("matches"))
-    if not isinstance(holder.raw("matches"), list | None):
+    if not shape.headers and not _restore_headers(root):
         return None
-    if root.report.left_out == before and not entries:
+    entries = list(holder.children("matches"))
+    written = holder.raw("matches")
+    if written is None:
+        holder.missing("matches")
+    elif written == []:
         root.report.add_in_force(codes.MISSING_FIELD, holder.at("matches"), "no matches: the group matches nothing")
+    matches: dict[str, HTTPMatch] = {}
     for entry in entries:
         match = _http_match(entry)
         if match is None:
@@ -45,14 +82,45 @@ def decode_http_route_group(root: Fields, meta: Meta) -> HTTPRouteGroup | None:
     holder.close()
     if holder is not root:
         root.close()
-    return HTTPRouteGroup(meta=meta, matches=tuple(matches.values()))
+    return HTTPRouteGroup(meta=meta, matches=tuple(matches.values())) if isinstance(written, list) else None
 
 
-def decode_tcp_route(root: Fields, meta: Meta) -> TCPRoute | None:
+def _restore_headers(root: Fields) -> bool:
+    """Put the headers back that conversion to a version without them kept; False when nobody knows which."""
+    before = root.report.left_out
+    headers, matches = kept_in(root).get("headers"), root.raw("matches")
+    if headers is not None and isinstance(matches, list):
+        root.put("matches", restore_headers(matches, headers))
+    return root.report.left_out == before
+
+
+def decode_tcp_route(root: Fields, meta: Meta, shape: RouteShape) -> TCPRoute | None:
+    """The route in `root`; None when anything in it, or in the annotation that keeps its ports, is wrong."""
+    before = root.report.left_out
+    spec = root.child("spec")
+    if not shape.ports:
+        kept = kept_in(root)
+        if root.raw("spec") in (None, {}):
+            spec = Fields(root.report, PLACE, kept).child("spec")
+        elif spec:
+            message = "a TCPRoute of this version has no ports; they are read as those of v1alpha4"
+            root.report.add(codes.PORTS_TOO_EARLY, root.at("spec"), message)
+    ports = _ports(spec)
+    root.close(limiting=("spec", "matches", "ports"))
+    return TCPRoute(meta=meta, ports=ports) if root.report.left_out == before else None
+
+
+def decode_udp_route(root: Fields, meta: Meta) -> UDPRoute | None:
     """The route in `root`; None when anything in it is wrong."""
     before = root.report.left_out
+    ports = _ports(root.child("spec"))
+    root.close(limiting=("spec", "matches", "ports"))
+    return UDPRoute(meta=meta, ports=ports) if root.report.left_out == before else None
+
+
+def _ports(spec: Fields | None) -> tuple[int, ...]:
+    """The ports of a TCPRoute or UDPRoute; everything that is wrong in it is reported."""
     ports: list[int] = []
-    spec = root.child("spec")
     matches = spec.child("matches") if spec else None
     if matches:
         for path, value in matches.items("ports"):
@@ -60,13 +128,12 @@ def decode_tcp_route(root: Fields, meta: Meta) -> TCPRoute | None:
                 ports.append(value)
             else:
                 message = f"{dotted(path)} must be a whole number from 1 to 65535, found {described(value)}"
-                root.report.add(codes.BAD_PORT, path, message)
+                matches.report.add(codes.BAD_PORT, path, message)
         matches.ignore("name")
         matches.close(all_limit=True)
     if spec:
         spec.close(all_limit=True)
-    root.close(limiting=("spec", "matches", "ports"))
-    return TCPRoute(meta=meta, ports=tuple(ports)) if root.report.left_out == before else None
+    return tuple(ports)
 
 
 def _holder_of_matches(root: Fields) -> Fields | None:

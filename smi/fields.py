@@ -45,6 +45,10 @@ class Fields:
         self._known[key] = None
         return self._value.get(key)
 
+    def put(self, key: str, value: Value) -> None:
+        """Read `value` at `key` from now on. Findings in it have the line of the nearest part that is written."""
+        self._value = {**self._value, key: value}
+
     def wrong(self, code: Code, key: str, expected: str, hint: str = "") -> None:
         """Report that the value of `key` is not what is expected."""
         found = self._value.get(key)

@@ -19,6 +19,7 @@ from smi.objects import (
     TCPRoute,
     TrafficSplit,
     TrafficTarget,
+    UDPRoute,
     Workload,
 )
 
@@ -30,7 +31,7 @@ DEFAULT_CONFIG = MeshConfig(meta=Meta(namespace="", name="default"))
 
 _CLUSTERED = (Namespace, MeshConfig)
 _WITHOUT_NAMESPACE = frozenset(kind.__name__ for kind in _CLUSTERED)
-_NAMESPACED = (ServiceAccount, Service, Workload, TrafficSplit, TrafficTarget, HTTPRouteGroup, TCPRoute)
+_NAMESPACED = (ServiceAccount, Service, Workload, TrafficSplit, TrafficTarget, HTTPRouteGroup, TCPRoute, UDPRoute)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class MeshObjects:
     traffic_targets: Mapping[Key, TrafficTarget]
     http_route_groups: Mapping[Key, HTTPRouteGroup]
     tcp_routes: Mapping[Key, TCPRoute]
+    udp_routes: Mapping[Key, UDPRoute]
     config: MeshConfig = DEFAULT_CONFIG
 
     def events(self) -> list[Upsert]:
@@ -88,6 +90,7 @@ class MeshObjects:
             self.traffic_targets,
             self.http_route_groups,
             self.tcp_routes,
+            self.udp_routes,
         )
         found = [Upsert(each) for table in tables for each in table.values()]
         return found if self.config is DEFAULT_CONFIG else [*found, Upsert(self.config)]
@@ -106,6 +109,7 @@ class MeshIndex:
         self.traffic_targets: Mapping[Key, TrafficTarget] = MappingProxyType(self._tables["TrafficTarget"])
         self.http_route_groups: Mapping[Key, HTTPRouteGroup] = MappingProxyType(self._tables["HTTPRouteGroup"])
         self.tcp_routes: Mapping[Key, TCPRoute] = MappingProxyType(self._tables["TCPRoute"])
+        self.udp_routes: Mapping[Key, UDPRoute] = MappingProxyType(self._tables["UDPRoute"])
 
     @property
     def config(self) -> MeshConfig:
@@ -154,6 +158,7 @@ class MeshIndex:
             traffic_targets=_frozen(self.traffic_targets),
             http_route_groups=_frozen(self.http_route_groups),
             tcp_routes=_frozen(self.tcp_routes),
+            udp_routes=_frozen(self.udp_routes),
             config=self.config,
         )
 

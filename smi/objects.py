@@ -161,6 +161,13 @@ class TCPRoute(MeshObject):
     ports: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UDPRoute(MeshObject):
+    """SMI UDPRoute. Empty `ports`: every port. Known and shown, and not enforced by sidecars."""
+
+    ports: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A source or destination of a TrafficTarget. `namespace` is filled in by decoding."""
@@ -181,11 +188,17 @@ class AccessRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficTarget(MeshObject):
-    """SMI TrafficTarget."""
+    """SMI TrafficTarget. It has all its rules, also those of kind UDPRoute, which grant nothing.
+
+    `port` limits every rule to that Service port or target port. `ruleless`: it was written without rules in a
+    version where that is allowed, and grants everything if MeshConfig says so.
+    """
 
     destination: Subject
     rules: tuple[AccessRule, ...]
     sources: tuple[Subject, ...]
+    port: int | None = None
+    ruleless: bool = False
 
 
 class TrafficPolicy(enum.StrEnum):
@@ -203,7 +216,7 @@ class MtlsMode(enum.StrEnum):
 
 
 class Allowance(enum.StrEnum):
-    """The value of `egress` and `plaintextUpstreams`."""
+    """The value of `egress`, `plaintextUpstreams` and `emptyRules`."""
 
     ALLOW = "allow"
     DENY = "deny"
@@ -218,4 +231,5 @@ class MeshConfig(MeshObject):
     mtls: MtlsMode = MtlsMode.STRICT
     egress: Allowance = Allowance.ALLOW
     plaintext_upstreams: Allowance = Allowance.ALLOW
+    empty_rules: Allowance = Allowance.DENY
     certificate_lifetime: float = 86400.0

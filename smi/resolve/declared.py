@@ -16,6 +16,7 @@ from smi.objects import (
     TCPRoute,
     TrafficSplit,
     TrafficTarget,
+    UDPRoute,
     Workload,
 )
 from smi.resolve.cells import Graph, Members, Source
@@ -48,6 +49,7 @@ class Declared:
         self.traffic_targets: Source[Key, TrafficTarget] = Source(graph, index.traffic_targets)
         self.http_route_groups: Source[Key, HTTPRouteGroup] = Source(graph, index.http_route_groups)
         self.tcp_routes: Source[Key, TCPRoute] = Source(graph, index.tcp_routes)
+        self.udp_routes: Source[Key, UDPRoute] = Source(graph, index.udp_routes)
         self.workloads_by_label: Members[tuple[str, str, str], Key] = Members(graph)
         """By (namespace, label, value)."""
         self.services_by_label: Members[tuple[str, str, str], Key] = Members(graph)
@@ -69,6 +71,7 @@ class Declared:
             "TrafficTarget": self.traffic_targets,
             "HTTPRouteGroup": self.http_route_groups,
             "TCPRoute": self.tcp_routes,
+            "UDPRoute": self.udp_routes,
         }
 
     def configure(self, config: MeshConfig) -> None:

@@ -102,22 +102,18 @@ def test_an_empty_list_of_matches_grants_nothing(read_spec):
     assert reading.found == [("TL1211", 9)]
 
 
-def test_udp_rules_are_left_out_without_opening_anything(read_spec):
-    with_tcp = read_spec("TrafficTarget", GOOD.replace("{kind: TCPRoute, name: ports}", "{kind: UDPRoute, name: u}"))
-    assert [rule.kind for rule in with_tcp.object.rules] == ["HTTPRouteGroup"]
-    assert with_tcp.found == [("TL1215", 10)]
-    alone = read_spec(
-        "TrafficTarget",
-        """
-        destination: {kind: ServiceAccount, name: api}
-        rules: [{kind: UDPRoute, name: u}]
-        sources: [{kind: ServiceAccount, name: b, namespace: c}]
-        """,
-    )
-    assert (alone.object.rules, alone.object.sources) == ((), ())
+def test_udp_rules_stay_and_are_explained_once(read_spec):
+    udp = "{kind: UDPRoute, name: u}"
+    reading = read_spec("TrafficTarget", GOOD.replace("{kind: TCPRoute, name: ports}", f"{udp}\n- {udp}"))
+    assert [rule.kind for rule in reading.object.rules] == ["HTTPRouteGroup", "UDPRoute", "UDPRoute"]
+    assert reading.found == [("TL1215", 10)]
+    alone = read_spec("TrafficTarget", GOOD.replace("HTTPRouteGroup", "UDPRoute").replace("  matches: [metrics]\n", ""))
+    assert alone.object.rules[0] == AccessRule("UDPRoute", "routes")
+    assert alone.object.sources
+    assert alone.decoded[0].intact
 
 
-def test_the_port_of_older_versions_is_warned_about(read_spec):
+def test_the_port_of_older_versions_is_honoured_and_warned_about(read_spec):
     reading = read_spec("TrafficTarget", GOOD.replace("name: api", "name: api, port: 8080"))
-    assert reading.object is not None
+    assert reading.object.port == 8080
     assert reading.found == [("TL1216", 5)]
