@@ -1,7 +1,7 @@
 """TrafficTargets -> who may use which target port of a workload class.
 
-Source of the rules: the SMI Traffic Access Control specification (v1alpha3), and the README of this package where
-the specification leaves a case open.
+Source of the rules: the SMI Traffic Access Control specification, and the README of this package where the
+specification leaves a case open.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ca.identity import WorkloadIdentity, workload_identity
 from smi.model import Access, Grant
-from smi.objects import AccessRule, HTTPMatch, TrafficTarget
+from smi.objects import AccessRule, Allowance, HTTPMatch, TrafficTarget
 from smi.protocol import Protocol
 from smi.resolve import codes
 from smi.resolve.age import age_key
@@ -29,7 +29,7 @@ class ResolvedTarget:
     """A TrafficTarget with its routes looked up.
 
     `age` orders targets. `http` None: it has no HTTPRouteGroup rules. `ports` None: it has no TCPRoute rules;
-    `all_ports`: one of those names no ports.
+    `all_ports`: one of those names no ports. `only_port`: nothing counts on any other port (`destination.port`).
     """
 
     name: str
@@ -38,10 +38,26 @@ class ResolvedTarget:
     http: tuple[HTTPMatch, ...] | None
     ports: frozenset[int] | None
     all_ports: bool
+    only_port: int | None = None
 
     def covers(self, numbers: frozenset[int]) -> bool:
-        """Whether the TCPRoutes name one of `numbers`. A target without TCPRoutes does not restrict ports."""
+        """Whether the target applies to the port that `numbers` all mean: they are its Service ports and itself.
+
+        A target without TCPRoutes and without a port of its destination applies to all ports.
+        """
+        if self.only_port is not None and self.only_port not in numbers:
+            return False
         return self.ports is None or self.all_ports or bool(self.ports & numbers)
+
+    def named_ports(self) -> frozenset[int]:
+        """All numbers by which the target names ports."""
+        return (self.ports or frozenset()) | ({self.only_port} if self.only_port is not None else frozenset())
+
+    def opens_unnamed(self) -> tuple[int, ...] | None:
+        """Which of the ports that no Service names are opened, as opaque bytes; None for all of them."""
+        if self.only_port is None:
+            return None if self.all_ports else tuple(sorted(self.ports or ()))
+        return (self.only_port,) if self.all_ports or self.only_port in (self.ports or ()) else ()
 
 
 def resolve_target(target: TrafficTarget, declared: Declared, findings: Findings) -> ResolvedTarget | None:
@@ -49,10 +65,13 @@ def resolve_target(target: TrafficTarget, declared: Declared, findings: Findings
     domain = declared.trust_domain
     principals = tuple(sorted({workload_identity(domain, source.namespace, source.name) for source in target.sources}))
     http, ports, all_ports = _routes(target, declared, findings)
+    if target.ruleless:
+        # As with a TCPRoute for all ports or for none. It is never absent: a change of MeshConfig must find it.
+        ports, all_ports = frozenset(), declared.config.empty_rules is Allowance.ALLOW
     if not principals or (http is None and ports is None):
         return None
     name = f"{target.meta.namespace}/{target.meta.name}"
-    return ResolvedTarget(name, age_key(target), principals, http, ports, all_ports)
+    return ResolvedTarget(name, age_key(target), principals, http, ports, all_ports, target.port)
 
 
 def _routes(
@@ -60,6 +79,7 @@ def _routes(
 ) -> tuple[tuple[HTTPMatch, ...] | None, frozenset[int] | None, bool]:
     """Look up the rules. A rule whose route is missing grants nothing, but still counts as a rule of its kind:
     HTTP requests must satisfy both kinds where both are named, so a missing one must never widen access.
+    A UDPRoute grants nothing and limits nothing: sidecars do not see UDP.
     """
     http: list[HTTPMatch] | None = None
     ports: set[int] | None = None
@@ -75,6 +95,8 @@ def _routes(
             else:
                 ports.update(route.ports)
                 all_ports = all_ports or not route.ports
+        elif rule.kind == "UDPRoute" and (target.meta.namespace, rule.name) not in declared.udp_routes:
+            findings.add(codes.ROUTE_MISSING, f"rule names UDPRoute {rule.name}, which is not there", target)
     if http is not None:
         http = [match for match in http if _tells_headers_apart(target, match, findings)]
     return (None if http is None else tuple(http)), (None if ports is None else frozenset(ports)), all_ports
@@ -127,8 +149,7 @@ def access_to_other_ports(class_name: str, everyone: bool, targets: Iterable[Res
     """The access table of the ports that no Service names: opaque bytes, so only TCPRoutes open them."""
     grants = []
     for target in targets:
-        if target.all_ports:
-            grants.append(Grant(target.name, target.principals))
-        elif target.ports:
-            grants.append(Grant(target.name, target.principals, ports=tuple(sorted(target.ports))))
+        ports = target.opens_unnamed()
+        if ports is None or ports:
+            grants.append(Grant(target.name, target.principals, ports=ports))
     return Access(class_name, None, Protocol.TCP, everyone, () if everyone else tuple(grants))

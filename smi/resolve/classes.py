@@ -45,10 +45,11 @@ def resolve_class(
 def _explain_ambiguous_ports(
     workload: Workload, serving: Mapping[int, frozenset[int]], targets: Iterable[ResolvedTarget], findings: Findings
 ) -> None:
-    """A number in a TCPRoute means the Service port or the target port, whichever there is; here it is both."""
+    """A number that names a port means a Service port or a target port, whichever there is; here it is both."""
     for target in targets:
-        for number in sorted(target.ports or ()):
-            opened = sorted(port for port, service_ports in serving.items() if number in service_ports | {port})
+        for number in sorted(target.named_ports()):
+            meant = (port for port, numbers in serving.items() if number in numbers | {port})
+            opened = sorted(port for port in meant if target.covers(serving[port] | {port}))
             if number in opened and len(opened) > 1:
                 others = ", ".join(str(port) for port in opened if port != number)
                 findings.add(

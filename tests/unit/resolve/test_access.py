@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
 
+from smi.index import Upsert
 from smi.model import MeshSnapshot
-from smi.objects import AccessRule, MeshObject
+from smi.objects import AccessRule, Allowance, MeshObject, TrafficTarget, UDPRoute
 from smi.protocol import Protocol
 from smi.resolve import codes
+from smi.resolve.mesh import MeshModel
 from tests.unit.resolve.conftest import (
     access_of,
     http_rule,
     identity,
+    mk_config,
     mk_match,
     mk_mesh,
+    mk_meta,
     mk_port,
     mk_routes,
     mk_service,
@@ -161,8 +166,111 @@ def test_without_rules_or_sources_nothing_is_granted(target: MeshObject) -> None
     assert everything(server(target)) == NOTHING
 
 
-def test_rules_of_a_kind_unknown_here_grant_nothing() -> None:
-    assert everything(server(mk_target("t", (AccessRule("UDPRoute", "udp"),)))) == NOTHING
+UDP = UDPRoute(meta=mk_meta("udp"), ports=(HTTP, TCP))
+UDP_RULE = AccessRule("UDPRoute", "udp")
+
+
+@pytest.mark.parametrize(
+    "others", [(), (http_rule("routes", "api"),), (tcp_rule("some"),), (http_rule("routes", "api"), tcp_rule("some"))]
+)
+def test_a_udp_route_neither_grants_nor_limits_anything(others: tuple[AccessRule, ...]) -> None:
+    some = mk_tcp_route("some", 80, 7000)
+    with_udp = server(UDP, some, mk_target("t", (UDP_RULE, *others)))
+    assert everything(with_udp) == (everything(server(some, mk_target("t", others))) if others else NOTHING)
+    assert not reported(with_udp, codes.ROUTE_MISSING)
+
+
+def test_a_missing_udp_route_is_reported_and_changes_nothing_else() -> None:
+    mesh = server(mk_target("t", (UDP_RULE, http_rule("routes", "api"))))
+    assert everything(mesh) == {HTTP: {"ns/t": ("api",)}, TCP: {}, OTHER: {}}
+    assert [finding.message for finding in reported(mesh, codes.ROUTE_MISSING)] == [
+        "rule names UDPRoute udp, which is not there"
+    ]
+    assert not reported(server(UDP, mk_target("t", (UDP_RULE,))), codes.ROUTE_MISSING)
+
+
+def limited(target: TrafficTarget, port: int) -> TrafficTarget:
+    """The target with a `destination.port`."""
+    return dataclasses.replace(target, port=port)
+
+
+@pytest.mark.parametrize("port", [80, HTTP])
+def test_a_port_of_the_destination_is_a_service_port_or_a_target_port(port: int) -> None:
+    mesh = server(limited(mk_target("t", (http_rule("routes", "api"),)), port))
+    assert everything(mesh) == {HTTP: {"ns/t": ("api",)}, TCP: {}, OTHER: {}}
+
+
+@pytest.mark.parametrize("port", [81, 5000, TCP, 7000])
+def test_http_requests_are_allowed_on_the_port_of_the_destination_only(port: int) -> None:
+    assert everything(server(limited(mk_target("t", (http_rule("routes", "api"),)), port))) == NOTHING
+
+
+def test_a_port_of_the_destination_limits_a_tcp_route_for_all_ports() -> None:
+    def granted(port: int) -> dict[int | None, Grants]:
+        return everything(server(mk_tcp_route("all"), limited(mk_target("t", (tcp_rule("all"),)), port)))
+
+    assert granted(80) == {HTTP: {"ns/t": (ANY,)}, TCP: {}, OTHER: {"ns/t": ("80",)}}
+    assert granted(TCP) == {HTTP: {}, TCP: {"ns/t": (ANY,)}, OTHER: {"ns/t": (str(TCP),)}}
+    assert granted(7000) == {HTTP: {}, TCP: {}, OTHER: {"ns/t": ("7000",)}}
+
+
+def test_a_port_of_the_destination_and_ports_of_a_tcp_route_are_intersected() -> None:
+    def granted(port: int, *rules: AccessRule) -> dict[int | None, Grants]:
+        target = limited(mk_target("t", (tcp_rule("some"), *rules)), port)
+        return everything(server(mk_tcp_route("some", HTTP, 7000), target))
+
+    assert granted(HTTP) == {HTTP: {"ns/t": (ANY,)}, TCP: {}, OTHER: {"ns/t": (str(HTTP),)}}
+    assert granted(80) == {HTTP: {"ns/t": (ANY,)}, TCP: {}, OTHER: {}}  # the Service port that leads to HTTP
+    assert granted(7000) == {HTTP: {}, TCP: {}, OTHER: {"ns/t": ("7000",)}}
+    assert granted(TCP) == granted(7001) == NOTHING
+    assert granted(80, http_rule("routes", "api")) == {HTTP: {"ns/t": ("api",)}, TCP: {}, OTHER: {}}
+
+
+def test_a_port_of_the_destination_never_adds_to_another_target() -> None:
+    mesh = server(
+        limited(mk_target("a", (http_rule("routes", "api"),)), 81), mk_target("b", (http_rule("routes", "metrics"),))
+    )
+    assert everything(mesh) == {HTTP: {"ns/b": ("metrics",)}, TCP: {}, OTHER: {}}
+
+
+RULELESS = dataclasses.replace(mk_target("t", ()), ruleless=True)
+ALLOWING = mk_config(empty_rules=Allowance.ALLOW)
+
+
+def test_a_target_without_rules_grants_nothing_unless_that_is_wanted() -> None:
+    assert everything(server(RULELESS)) == NOTHING
+    assert everything(server(RULELESS, mk_config(empty_rules=Allowance.DENY))) == NOTHING
+    assert everything(server(RULELESS, ALLOWING)) == {port: {"ns/t": (ANY,)} for port in (HTTP, TCP, OTHER)}
+
+
+def test_a_target_without_rules_is_limited_to_its_port_and_its_sources() -> None:
+    on_80 = everything(server(limited(RULELESS, 80), ALLOWING))
+    assert on_80 == {HTTP: {"ns/t": (ANY,)}, TCP: {}, OTHER: {"ns/t": ("80",)}}
+    assert everything(server(dataclasses.replace(RULELESS, sources=()), ALLOWING)) == NOTHING
+    (grant,) = access_of(server(RULELESS, ALLOWING), "server", TCP).grants
+    assert grant.principals == (identity("client"),)
+
+
+@pytest.mark.parametrize("rules", [(), (UDP_RULE,), (http_rule("missing"),), (tcp_rule("missing"),)])
+def test_what_has_no_usable_rule_is_not_without_rules(rules: tuple[AccessRule, ...]) -> None:
+    """`rules: []` of v1alpha3, and rules that lead nowhere, never become the permission of everything."""
+    assert everything(server(UDP, mk_target("t", rules), ALLOWING)) == NOTHING
+
+
+def test_a_change_of_the_setting_a_port_or_a_udp_route_is_followed() -> None:
+    mesh = MeshModel()
+    service = mk_service("server", mk_port(80, HTTP), mk_port(5000, TCP, name="tcp"))
+    mesh.apply(map(Upsert, (service, mk_workload("server"), RULELESS)))
+    assert everything(mesh.snapshot()) == NOTHING
+    mesh.apply([Upsert(ALLOWING)])
+    assert grants(mesh.snapshot(), TCP) == {"ns/t": (ANY,)}
+    mesh.apply([Upsert(limited(RULELESS, 80))])
+    assert everything(mesh.snapshot()) == {HTTP: {"ns/t": (ANY,)}, TCP: {}, OTHER: {"ns/t": ("80",)}}
+    mesh.apply([Upsert(mk_target("t", (UDP_RULE,)))])
+    assert everything(mesh.snapshot()) == NOTHING
+    assert reported(mesh.snapshot(), codes.ROUTE_MISSING)
+    mesh.apply([Upsert(UDP)])
+    assert not reported(mesh.snapshot(), codes.ROUTE_MISSING)
 
 
 def test_a_target_concerns_its_destination_only() -> None:
@@ -216,12 +324,27 @@ def test_a_header_with_too_many_spellings_grants_nothing() -> None:
     assert reported(mesh, codes.HEADER_AMBIGUOUS)
 
 
-def test_a_port_that_means_two_things_is_reported() -> None:
+@pytest.mark.parametrize(
+    "target", [mk_target("t", (tcp_rule("tcp"),)), limited(mk_target("t", (tcp_rule("all"),)), 8080)]
+)
+def test_a_port_that_means_two_things_is_reported(target: MeshObject) -> None:
     mesh = mk_mesh(
         mk_service("server", mk_port(8080, 9090), mk_port(80, 8080)),
         mk_workload("server"),
         mk_tcp_route("tcp", 8080),
-        mk_target("t", (tcp_rule("tcp"),)),
+        mk_tcp_route("all"),
+        target,
     )
     assert [bool(access_of(mesh, "server", port).grants) for port in (8080, 9090)] == [True, True]
     assert reported(mesh, codes.PORT_AMBIGUOUS)
+
+
+def test_a_port_that_only_one_limit_lets_mean_two_things_is_not_reported() -> None:
+    mesh = mk_mesh(
+        mk_service("server", mk_port(8080, 9090), mk_port(80, 8080)),
+        mk_workload("server"),
+        mk_tcp_route("tcp", 8080),
+        limited(mk_target("t", (tcp_rule("tcp"),)), 80),
+    )
+    assert [bool(access_of(mesh, "server", port).grants) for port in (8080, 9090)] == [True, False]
+    assert not reported(mesh, codes.PORT_AMBIGUOUS)

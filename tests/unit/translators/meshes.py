@@ -7,6 +7,7 @@ import dataclasses
 from hypothesis import strategies as st
 
 from smi.objects import (
+    AccessRule,
     Allowance,
     CaptureMode,
     HTTPMatch,
@@ -15,6 +16,8 @@ from smi.objects import (
     Service,
     ServicePort,
     TrafficPolicy,
+    TrafficTarget,
+    UDPRoute,
     Upstream,
     Workload,
     WorkloadPort,
@@ -109,6 +112,35 @@ def workloads(draw: st.DrawFn) -> Workload:
     )
 
 
+def _target(target: TrafficTarget, port: int | None, optional: bool) -> TrafficTarget:
+    """As another version than the newest might have it: with a port, and perhaps without rules."""
+    return dataclasses.replace(target, port=port, ruleless=optional and not target.rules)
+
+
+targets = st.builds(
+    _target,
+    st.builds(
+        mk_target,
+        st.sampled_from(("t", "u")),
+        st.lists(
+            st.sampled_from(
+                (
+                    http_rule("r"),
+                    http_rule("r", "m"),
+                    http_rule("missing"),
+                    tcp_rule("all"),
+                    tcp_rule("missing"),
+                    AccessRule("UDPRoute", "udp"),
+                )
+            ),
+            max_size=2,
+        ).map(tuple),
+        to=names,
+        sources=st.lists(names, max_size=2).map(tuple),
+    ),
+    st.sampled_from((None, None, 80, 8080, 5432, 7000)),
+    st.booleans(),
+)
 policy_objects = st.one_of(
     st.builds(
         mk_split,
@@ -118,21 +150,11 @@ policy_objects = st.one_of(
         matches=st.lists(st.sampled_from(("r", "q", "missing")), max_size=2, unique=True).map(tuple),
         created=ages,
     ),
-    st.builds(
-        mk_target,
-        st.sampled_from(("t", "u")),
-        st.lists(
-            st.sampled_from(
-                (http_rule("r"), http_rule("r", "m"), http_rule("missing"), tcp_rule("all"), tcp_rule("missing"))
-            ),
-            max_size=2,
-        ).map(tuple),
-        to=names,
-        sources=st.lists(names, max_size=2).map(tuple),
-    ),
+    targets,
     st.builds(lambda name, made: mk_routes(name, *made), st.sampled_from(("r", "q")), st.lists(matches, max_size=2)),
     st.builds(mk_tcp_route, st.just("all"), st.sampled_from((80, 8080, 5432))),
     st.builds(mk_tcp_route, st.just("all")),
+    st.builds(UDPRoute, meta=st.just(mk_meta("udp")), ports=st.sampled_from(((), (8080,)))),
     st.builds(lambda name, given: mk_namespace(name, **given), namespaces, st.one_of(settings, reaches)),
     st.builds(
         mk_config,
@@ -140,6 +162,7 @@ policy_objects = st.one_of(
         mtls=st.sampled_from(MtlsMode),
         egress=st.sampled_from(Allowance),
         plaintext_upstreams=st.sampled_from(Allowance),
+        empty_rules=st.sampled_from(Allowance),
     ),
 )
 objects: st.SearchStrategy[MeshObject] = st.one_of(services, services, workloads(), workloads(), policy_objects)
