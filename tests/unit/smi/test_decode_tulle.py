@@ -141,6 +141,7 @@ def test_a_mesh_config(read_spec):
         mtls: permissive
         egress: deny
         plaintextUpstreams: deny
+        emptyRules: allow
         certificates: {lifetime: 1h30m}
         """,
     )
@@ -150,6 +151,7 @@ def test_a_mesh_config(read_spec):
     assert config.trust_domain == "mesh.example"
     assert (config.traffic_policy, config.mtls) == (TrafficPolicy.PERMISSIVE, MtlsMode.PERMISSIVE)
     assert (config.egress, config.plaintext_upstreams) == (Allowance.DENY, Allowance.DENY)
+    assert config.empty_rules is Allowance.ALLOW
     assert config.certificate_lifetime == 5400.0
 
 
@@ -161,6 +163,7 @@ def test_an_empty_mesh_config_is_the_default(read_spec):
         MtlsMode.STRICT,
     )
     assert (config.egress, config.certificate_lifetime) == (Allowance.ALLOW, 86400.0)
+    assert config.empty_rules is Allowance.DENY
     assert read_spec("MeshConfig", "").object == config
 
 
@@ -172,6 +175,8 @@ def test_an_empty_mesh_config_is_the_default(read_spec):
         ("egress: yes", "TL1105"),
         ("egress: allowed", "TL1105"),
         ("plaintextUpstreams: 5", "TL1105"),
+        ("emptyRules: true", "TL1105"),
+        ("emptyRules: alow", "TL1105"),
     ],
 )
 def test_a_setting_that_cannot_be_read_is_strict(read_spec, setting, code):
@@ -185,6 +190,7 @@ def test_a_setting_that_cannot_be_read_is_strict(read_spec, setting, code):
         "mtls": config.mtls is MtlsMode.STRICT,
         "egress": config.egress is Allowance.DENY,
         "plaintextUpstreams": config.plaintext_upstreams is Allowance.DENY,
+        "emptyRules": config.empty_rules is Allowance.DENY,
     }
     assert strict[key]
 
