@@ -342,7 +342,7 @@ KEPT_UNREADABLE = define(
     "TL1301",
     Severity.ERROR,
     "kept fields cannot be understood",
-    cause="The annotation smi.tulle.dev/kept, which holds what a version cannot say, is not what conversion writes.",
+    cause="The annotation smi.tulle.dev/kept for what a version cannot say is not what conversion writes or too long.",
     effect="The object is not in force, since what it kept may be a limit.",
     repair="Restore the annotation. If you remove it, write what it said in a version that has the fields.",
 )

@@ -11,15 +11,22 @@ from smi.kept import KEPT, read
 
 PLACE: Path = ("metadata", "annotations", KEPT)
 """Where it is written: findings in kept values have the line of the annotation."""
+MAX_LENGTH = 256 * 1024
+"""Characters of the annotation. Kubernetes takes no more in all annotations of an object together."""
 
 
 def kept_in(root: Fields) -> dict[str, Any]:
     """What is kept for an object whose meaning depends on it; empty, and an error, when it cannot be understood."""
     metadata = root.raw("metadata")
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
-    kept = read(annotations) if isinstance(annotations, dict) else {}
+    if not isinstance(annotations, dict):
+        return {}
+    text = annotations.get(KEPT)
+    too_long = isinstance(text, str) and len(text) > MAX_LENGTH
+    kept = None if too_long else read(annotations)
     if kept is None:
-        root.report.add(codes.KEPT_UNREADABLE, PLACE, f"the annotation {KEPT} cannot be understood")
+        reason = f"has more than {MAX_LENGTH} characters" if too_long else "cannot be understood"
+        root.report.add(codes.KEPT_UNREADABLE, PLACE, f"the annotation {KEPT} {reason}")
         return {}
     return kept
 

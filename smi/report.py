@@ -61,11 +61,15 @@ class Report:
 
 
 def dotted(path: Path) -> str:
-    """A path as people write it: `spec.backends[1].weight`."""
+    """A path as people write it: `spec.backends[1].weight`. It stays one line, whatever the keys are."""
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step[:80]}"
+        text += f"[{step}]" if isinstance(step, int) else f".{_printable(step[:80])}"
     return text.removeprefix(".")
+
+
+def _printable(key: str) -> str:
+    return key if key.isprintable() else repr(key)[1:-1]
 
 
 def described(value: Value) -> str:

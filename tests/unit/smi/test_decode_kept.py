@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
+from smi.decode_kept import MAX_LENGTH
 from smi.kept import KEPT
 from smi.objects import AccessRule, HTTPMatch, MatchRef
 
@@ -65,6 +67,27 @@ def test_what_cannot_be_understood_is_not_in_force(read_kept, kind, version, kep
     assert reading.object is None
     assert ("TL1301", ANNOTATION_LINE) in reading.found
     assert not reading.decoded[0].intact
+
+
+@pytest.mark.parametrize(("length", "code"), [(MAX_LENGTH, "TL1103"), (MAX_LENGTH + 1, "TL1301")])
+def test_a_kept_text_is_as_long_as_kubernetes_allows(read_kept, length, code):
+    text = '{"rest":{"spec":{"a":"%s"}}}'
+    reading = read_kept("TrafficTarget", "v1alpha2", text % ("x" * (length - len(text) + 2)))
+    assert reading.found == [(code, ANNOTATION_LINE)]
+
+
+def test_what_is_kept_takes_bounded_time(read_kept):
+    rules = ",".join(["[0,{}]"] * 30_000)
+    began = time.process_time()
+    assert read_kept("TrafficTarget", "v1alpha2", f'{{"udpRules":[{rules}]}}').object is None
+    assert time.process_time() - began < 10
+
+
+def test_a_finding_is_one_line_whatever_is_kept(read_kept):
+    reading = read_kept("TCPRoute", "v1alpha2", {"spec": {"a\nb": 1}})
+    assert reading.object is None
+    assert "a\\nb" in reading.text
+    assert all("\n" not in finding.message for finding in reading.diagnostics)
 
 
 @pytest.mark.parametrize("annotation", ["{port: 80}", "5", "true", "[a]"])
