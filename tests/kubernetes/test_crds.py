@@ -177,7 +177,9 @@ _NEAR_MISSES = ["pathRegexp", "header", "match", "matches", "port", "ports", "so
 
 @given(
     st.sampled_from(_DECODED),
-    st.lists(st.tuples(st.integers(0, 30), st.sampled_from(_NEAR_MISSES), st.sampled_from(["a", 1, ["a"], {"a": "b"}]))),
+    st.lists(
+        st.tuples(st.integers(0, 30), st.sampled_from(_NEAR_MISSES), st.sampled_from(["a", 1, ["a"], {"a": "b"}]))
+    ),
 )
 @settings(max_examples=400, deadline=None)
 def test_pruning_never_changes_what_a_document_means(document, additions):
