@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smi.decode import Decoded, decode
+from smi.decode_specs import MAX_MATCH_NAME, METHODS
+from smi.decode_split import MAX_WEIGHT
 from smi.documents import parse
+from smi.patterns import MAX_LENGTH
 from smi.versions import KINDS, find_kind
 from tests.kubernetes.cases import ACCEPTED, REFUSED, Accepted, Refused
 from tests.kubernetes.manifests import BY_KEY, CRDS, Crd, every_schema
@@ -190,6 +193,17 @@ def test_pruning_never_changes_what_a_document_means(document, additions):
         places[place % len(places)].setdefault(key, copy.deepcopy(value))
     before, after = _decoded(document), _decoded(pruned(document))
     assert (after.object, after.intact) == (before.object, before.intact)
+
+
+def test_limits_are_those_of_the_decoders():
+    """Where a schema and a decoder draw the same line, moving one must move the other."""
+    split = BY_KEY["split.smi-spec.io", "TrafficSplit"].schemas["v1alpha4"]["properties"]["spec"]["properties"]
+    group = BY_KEY["specs.smi-spec.io", "HTTPRouteGroup"].schemas["v1alpha4"]["properties"]["matches"]["items"]
+    match = group["properties"]
+    assert split["backends"]["items"]["properties"]["weight"]["maximum"] == MAX_WEIGHT
+    assert match["pathRegex"]["maxLength"] == MAX_LENGTH
+    assert match["name"]["maxLength"] == MAX_MATCH_NAME
+    assert match["methods"]["items"]["enum"] == ["*", *METHODS]
 
 
 def test_fields_of_our_own_kinds_that_do_not_exist_are_pruned():
