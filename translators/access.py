@@ -19,6 +19,7 @@ from protos.envoy.type.matcher import v3_pb2 as matcher
 from smi.model import Access, Grant
 from smi.objects import HTTPMatch
 from translators import names
+from translators.headers import HEADERS, cleaning
 from translators.http import stale_connection_retry, unlimited
 from translators.matching import DISGUISED_PATH, header_matchers, lookalike_headers, path_regex
 from translators.packing import extension, pack, packed
@@ -50,6 +51,8 @@ def inbound_routes(access: Access) -> route.RouteConfiguration:
     rules = http_rbac.RBACPerRoute()
     _set_rules(rules.rbac.rules, access, opaque=False)
     pack(rules, made.typed_per_filter_config[HTTP_RBAC])
+    if cleaned := cleaning(access):
+        pack(cleaned, made.typed_per_filter_config[HEADERS])
     return made
 
 

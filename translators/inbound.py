@@ -22,6 +22,7 @@ from smi.objects import CaptureMode, MtlsMode
 from translators import names, tls
 from translators.access import DENY_ALL, HTTP_RBAC
 from translators.gate import GATE_TYPE
+from translators.headers import cleaning_filter
 from translators.http import connection_manager, set_manager
 from translators.outbound import TCP_PROXY_FILTER, add_discovered, loop_guard, original_dst_filter
 from translators.packing import pack, packed, seconds, socket_address
@@ -126,7 +127,8 @@ def _manager(port: int, mesh: bool) -> hcm.HttpConnectionManager:
     out. To be copied, not changed.
     """
     base = hcm.HttpFilter(name=HTTP_RBAC, typed_config=packed(http_rbac.RBAC(rules=DENY_ALL)))
-    manager = connection_manager(stat_prefix="inbound", routes="", access_log=inbound_http_log(port), filters=[base])
+    filters = [cleaning_filter(), base]
+    manager = connection_manager(stat_prefix="inbound", routes="", access_log=inbound_http_log(port), filters=filters)
     manager.normalize_path.CopyFrom(BoolValue(value=True))
     manager.merge_slashes = True
     manager.path_with_escaped_slashes_action = hcm.HttpConnectionManager.UNESCAPE_AND_FORWARD

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from protos.envoy.config.core.v3_pb2 import HeaderValueOption
 from protos.envoy.config.rbac.v3_pb2 import RBAC
+from protos.envoy.extensions.filters.http.header_mutation import v3_pb2 as header_mutation
 from protos.envoy.extensions.filters.http.rbac import v3_pb2 as http_rbac
 from protos.envoy.extensions.filters.network.rbac import v3_pb2 as network_rbac
 from smi.model import MeshSnapshot
@@ -28,6 +30,7 @@ from tests.unit.resolve.conftest import (
 from tests.unit.translators.conftest import Sent, manager_of, parts, sent, unpacked
 from tests.unit.translators.rbac import Call, allows
 from translators.access import HTTP_RBAC
+from translators.headers import HEADERS
 from xds.resource import TypeUrl
 
 HTTP, TCP = 8080, 5432
@@ -172,6 +175,30 @@ def test_a_header_in_another_spelling_is_refused() -> None:
     assert not may_call(mesh, "/team", headers={"x-team": "blue", "x_team": "red"})
 
 
+def joined(mesh: MeshSnapshot) -> dict[str, str]:
+    """What is put in place of headers before any rule sees them: name -> Envoy's format."""
+    routes = sent(mesh, "server").routes(f"inbound/{class_of(mesh, 'server').name}/{HTTP}")
+    if HEADERS not in routes.typed_per_filter_config:
+        return {}
+    made = unpacked(routes.typed_per_filter_config[HEADERS], header_mutation.HeaderMutationPerRoute)
+    options = [each.append for each in made.mutations.request_mutations]
+    assert all(each.append_action == HeaderValueOption.OVERWRITE_IF_EXISTS for each in options), "never made up"
+    return {each.header.key: each.header.value for each in options}
+
+
+def test_the_lines_of_headers_that_rules_name_are_joined() -> None:
+    """RBAC is content when one of several lines matches."""
+    host = HTTPMatch("n", headers=((":authority", "here"), ("x-a", "c")))
+    both = mk_routes("both", mk_match("m", x_b="b", x_a="a"), host)
+    mesh = server(both, mk_target("t", (http_rule("routes", "team"),)), mk_target("u", (http_rule("both"),)))
+    assert joined(mesh) == {name: f'%CEL(request.headers["{name}"])%' for name in ("x-a", "x-b", "x-team")}
+
+
+@pytest.mark.parametrize(("rule", "policy"), [("public", "smi"), ("team", "permissive")])
+def test_headers_that_decide_nothing_are_left_alone(rule: str, policy: str) -> None:
+    assert joined(server(mk_target("t", (http_rule("routes", rule),)), policy=policy)) == {}
+
+
 @pytest.mark.parametrize("path", ["/public/..;/admin", "/public/%252e%252e/admin", "/public/..%5cadmin"])
 def test_a_path_in_disguise_passes_no_rule_for_paths(path: str) -> None:
     assert not may_call(server(mk_target("t", (http_rule("routes", "public"),))), path)
@@ -226,7 +253,7 @@ def test_every_way_in_passes_access_control(mtls: str) -> None:
     for chain in listener.filter_chains:
         manager = manager_of(chain)
         if manager is not None:
-            assert manager.http_filters[0].name == HTTP_RBAC
+            assert [each.name for each in manager.http_filters] == [HEADERS, HTTP_RBAC, "router"]
         elif chain.name != "loop-guard":
             *gate, rules, _ = chain.filters
             assert rules.config_discovery.type_urls[0].endswith("network.rbac.v3.RBAC")
