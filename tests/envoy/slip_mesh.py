@@ -22,7 +22,8 @@ SERVER, ATTACKER = "site/site-0", "attacker/attacker-0"
 WAYS = ("sidecar", "straight")
 """Through the attacker's own sidecar; straight to the server's, with the attacker's certificate."""
 PROTOCOLS = ("http1", "http2")
-_TAG = "tag-of-test"
+TAG = "tag-of-test"
+"""A header by which requests are told apart."""
 _tags = itertools.count()
 
 _WORKLOADS = """
@@ -70,6 +71,31 @@ spec:
   rules: [{{kind: HTTPRouteGroup, name: {name}}}, {{kind: TCPRoute, name: {name}}}]
   sources: [{{kind: ServiceAccount, name: attacker, namespace: attacker}}]
 """
+_SPLIT_SERVICE = """
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: site}}
+spec:
+  selector: {{app: site}}
+  ports: [{{name: http, port: 80, targetPort: {port}}}]
+"""
+_SPLIT = """
+---
+apiVersion: specs.smi-spec.io/v1alpha4
+kind: HTTPRouteGroup
+metadata: {{name: split, namespace: site}}
+spec:
+  matches: [{{name: only, {match}}}]
+---
+apiVersion: split.smi-spec.io/v1alpha4
+kind: TrafficSplit
+metadata: {{name: split, namespace: site}}
+spec:
+  service: split
+  backends: [{{service: new, weight: 1}}]
+  matches: [{{kind: HTTPRouteGroup, name: split}}]
+"""
 
 
 @dataclass(frozen=True)
@@ -85,14 +111,14 @@ class Slip:
     ) -> tuple[list[int], list[Request]]:
         """The statuses of the answers to one request, and what the application saw of it. Many may run at once."""
         tag = str(next(_tags))
-        tagged = [*headers, (_TAG, tag)]
+        tagged = [*headers, (TAG, tag)]
         if protocol == "http1":
             statuses = await send_http1(self.ways[rule, way], http1(method, target, tagged))
         else:
             pseudo = [(":method", method), (":scheme", "http"), (":path", target)]
             named = [(":authority" if name == "host" else name, value) for name, value in tagged]
             statuses = await send_http2(self.ways[rule, way], [*pseudo, *named])
-        return statuses, [each for each in self.witness.saw if tag in each.values(_TAG)]
+        return statuses, self.seen(tag)
 
     async def lets_in(self, rule: str, target: str = "/", headers: Lines = (), method: str = "GET") -> bool:
         """Whether a request that `rule` allows gets in by all ways."""
@@ -113,21 +139,34 @@ class Slip:
     async def send_fields(
         self, rule: str, way: str, fields: Lines, *, body: bytes = b"", trailers: Lines = ()
     ) -> tuple[list[int], list[Request]]:
-        """Like `send_bytes`, for one request of HTTP/2 with its pseudo headers."""
-        before = len(self.witness.saw)
-        statuses = await send_http2(self.ways[rule, way], fields, body=body, trailers=trailers)
-        return statuses, self.witness.saw[before:]
+        """Like `send`, for one request of HTTP/2 with its pseudo headers."""
+        tag = str(next(_tags))
+        statuses = await send_http2(self.ways[rule, way], [*fields, (TAG, tag)], body=body, trailers=trailers)
+        return statuses, self.seen(tag)
+
+    def seen(self, tag: str) -> list[Request]:
+        """What the application saw with this value in the header TAG."""
+        return [each for each in self.witness.saw if tag in each.values(TAG)]
 
 
 @asynccontextmanager
-async def slip_mesh(work_dir: Path, rules: Mapping[str, str]) -> AsyncIterator[Slip]:
-    """A mesh with a port for each of `rules`: name -> the fields of a match in YAML."""
+async def slip_mesh(work_dir: Path, rules: Mapping[str, str], *, split: str = "") -> AsyncIterator[Slip]:
+    """A mesh with a port for each of `rules`: name -> the fields of a match in YAML.
+
+    With the fields of a match in `split`, requests to `split`, through the attacker's sidecar, go to the port of the
+    rule `new` if they match, and to that of `old` otherwise.
+    """
     numbers = {name: 81 + index for index, name in enumerate(rules)}
     objects = _WORKLOADS.format(
         service_ports=", ".join(f"{{name: http-{n}, port: {p}, targetPort: {n}}}" for n, p in numbers.items()),
         ports=", ".join(f"{{name: {n}, port: ${n}, appPort: ${n}_app}}" for n in numbers),
         upstreams=", ".join(f"{{service: site.site, port: {p}, localPort: $to_{n}}}" for n, p in numbers.items()),
     )
+    if split:
+        objects = objects.replace("upstreams: [", "upstreams: [{service: split.site, port: 80, localPort: $to_split}, ")
+        for name, port in (("split", "old"), ("old", "old"), ("new", "new")):
+            objects += _SPLIT_SERVICE.format(name=name, port=port)
+        objects += _SPLIT.format(match=split)
     for name, match in rules.items():
         objects += _RULE.format(name=name, match=match, number=numbers[name])
     witness = Witness()
@@ -144,4 +183,6 @@ async def slip_mesh(work_dir: Path, rules: Mapping[str, str]) -> AsyncIterator[S
             await stack.enter_async_context(witness.serving(mesh.port[f"{name}_app"]))
             ways[name, "sidecar"] = WayIn(mesh.port[f"to_{name}"])
             ways[name, "straight"] = WayIn(mesh.port[name], tls)
+        if split:
+            ways["split", "sidecar"] = WayIn(mesh.port["to_split"])
         yield Slip(mesh, witness, ways)

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from h2.config import H2Configuration
@@ -27,8 +28,9 @@ ANSWERED = "witness"
 
 @dataclass
 class Request:
-    """One request as the application received it."""
+    """One request as the application received it, on `port`."""
 
+    port: int
     method: str
     target: str
     headers: Fields
@@ -48,28 +50,28 @@ class Witness:
     @asynccontextmanager
     async def serving(self, port: int) -> AsyncIterator[Self]:
         """Serve `port` of loopback until the end of the block."""
-        server = await asyncio.start_server(self._connection, "127.0.0.1", port, limit=1 << 20)
+        server = await asyncio.start_server(partial(self._connection, port), "127.0.0.1", port, limit=1 << 20)
         try:
             yield self
         finally:
             server.close()
 
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connection(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             with suppress(asyncio.IncompleteReadError, ConnectionError, ProtocolError):
                 head = await reader.readuntil(b"\r\n\r\n")
                 if _PREFACE.startswith(head):
-                    await self._http2(reader, writer, head)
+                    await self._http2(port, reader, writer, head)
                 while True:
-                    await self._http1(reader, writer, head)
+                    await self._http1(port, reader, writer, head)
                     head = await reader.readuntil(b"\r\n\r\n")
         finally:
             writer.close()
 
-    async def _http1(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes) -> None:
+    async def _http1(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes) -> None:
         start, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
         method, _, rest = start.partition(" ")
-        request = Request(method, rest.rpartition(" ")[0], _fields(lines))
+        request = Request(port, method, rest.rpartition(" ")[0], _fields(lines))
         self.saw.append(request)
         if request.values("transfer-encoding"):
             while size := int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16):
@@ -83,7 +85,9 @@ class Witness:
         writer.write(f"HTTP/1.1 {_status(request)} -\r\nserver: {ANSWERED}\r\ncontent-length: 0\r\n\r\n".encode())
         await writer.drain()
 
-    async def _http2(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, received: bytes) -> None:
+    async def _http2(
+        self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, received: bytes
+    ) -> None:
         http = H2Connection(
             H2Configuration(client_side=False, header_encoding="latin-1", validate_inbound_headers=False)
         )
@@ -93,7 +97,7 @@ class Witness:
             for event in http.receive_data(received):
                 match event:
                     case RequestReceived():
-                        streams[event.stream_id] = request = _from_http2(event.headers)
+                        streams[event.stream_id] = request = _from_http2(port, event.headers)
                         self.saw.append(request)
                     case TrailersReceived():
                         streams[event.stream_id].trailers = tuple((str(n), str(v)) for n, v in event.headers)
@@ -116,10 +120,10 @@ def _fields(lines: list[str]) -> Fields:
     return tuple((name.lower(), value.strip(" \t")) for name, _, value in pairs)
 
 
-def _from_http2(fields: object) -> Request:
+def _from_http2(port: int, fields: object) -> Request:
     pairs = [(str(name), str(value)) for name, value in fields]  # type: ignore[attr-defined]
     pseudo = {name: value for name, value in pairs if name.startswith(":")}
     headers = [(name, value) for name, value in pairs if not name.startswith(":")]
     if ":authority" in pseudo:
         headers.append(("host", pseudo[":authority"]))
-    return Request(pseudo.get(":method", ""), pseudo.get(":path", ""), tuple(headers))
+    return Request(port, pseudo.get(":method", ""), pseudo.get(":path", ""), tuple(headers))
