@@ -353,6 +353,13 @@ async def test_nobody_speaks_for_the_sidecar(slip: Slip, name: str) -> None:
             assert "owner" not in vouched[0]
 
 
+async def test_what_the_sidecar_says_cannot_be_taken_away(slip: Slip) -> None:
+    for way in WAYS:
+        request = http1("GET", "/", [HOST, ("connection", "close, x-forwarded-client-cert")])
+        _, (saw,) = await slip.send_bytes("anything", way, request)
+        assert len(saw.values("x-forwarded-client-cert")) == 1
+
+
 async def test_a_client_gives_no_orders_to_the_servers_sidecar(slip: Slip) -> None:
     orders = [
         ("x-envoy-retry-on", "5xx"),
