@@ -22,17 +22,14 @@ _WITNESS = "x-forwarded-client-cert"
 _FALSE_WITNESS = r"x(?:[_.]forwarded[-_.]client[-_.]|-forwarded(?:[_.]client[-_.]|-client[_.]))cert"
 """`x-forwarded-client-cert` in other spellings: the sidecar vouches for that one, and many applications tell `-` and
 `_` not apart."""
-_ORDERS = "x-envoy-(?:max-retries|(?:retry|retriable|hedge|upstream)-.*)"
-"""Headers by which an application tells its own sidecar how to send a request. A client's tell the server's nothing:
-they could multiply a request that fails."""
 
 
 def cleaning_filter() -> hcm.HttpFilter:
     """The filter, with what it does to every request; the routes of a port add to it (`cleaning`)."""
     made = header_mutation.HeaderMutation()
-    for regex in (_FALSE_WITNESS, _ORDERS):
-        made.mutations.request_mutations.add().remove_on_match.key_matcher.CopyFrom(_like(regex))
-    made.mutations.request_trailers_mutations.add().remove_on_match.key_matcher.CopyFrom(_like(_any_spelling(_WITNESS)))
+    mutations = made.mutations
+    mutations.request_mutations.add().remove_on_match.key_matcher.CopyFrom(_like(_FALSE_WITNESS))
+    mutations.request_trailers_mutations.add().remove_on_match.key_matcher.CopyFrom(_like(_any_spelling(_WITNESS)))
     return hcm.HttpFilter(name=HEADERS, typed_config=packed(made))
 
 

@@ -360,8 +360,12 @@ async def test_what_the_sidecar_says_cannot_be_taken_away(slip: Slip) -> None:
         assert len(saw.values("x-forwarded-client-cert")) == 1
 
 
-async def test_a_client_gives_no_orders_to_the_servers_sidecar(slip: Slip) -> None:
+@pytest.mark.parametrize("claim", ["10.0.0.1", "127.0.0.1", "::1"])
+async def test_a_client_gives_no_orders_to_the_servers_sidecar(slip: Slip, claim: str) -> None:
+    """Envoy obeys such headers of requests from internal addresses, of which it has been told none."""
     orders = [
+        ("x-forwarded-for", claim),
+        ("x-envoy-internal", "true"),
         ("x-envoy-retry-on", "5xx"),
         ("x-envoy-max-retries", "9"),
         ("x-envoy-retriable-status-codes", "503"),

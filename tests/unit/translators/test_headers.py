@@ -25,11 +25,6 @@ def test_only_the_sidecar_says_who_the_client_is() -> None:
     assert all(dropped(name, trailer=True) for name in SPELLINGS)
 
 
-@pytest.mark.parametrize("name", ["x-envoy-max-retries", "x-envoy-retry-on", "x-envoy-upstream-rq-timeout-ms"])
-def test_orders_to_a_proxy_are_dropped(name: str) -> None:
-    assert dropped(name)
-
-
 @pytest.mark.parametrize(
     "name", ["x-forwarded-for", "x-forwarded-client", "x-envoy-external-address", "x-role", "cookie", "x_role", "host"]
 )
