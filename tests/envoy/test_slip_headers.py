@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from deploy.demo.waiting import eventually
 from tests.envoy.applications.witness import Request
-from tests.envoy.raw_requests import Lines, http1, send_http1
+from tests.envoy.raw_requests import Lines, WayIn, http1, send_http1
 from tests.envoy.running_mesh import RunningMesh
 from tests.envoy.slip_mesh import PROTOCOLS, TAG, WAYS, Slip, slip_mesh
 
@@ -469,6 +469,15 @@ async def test_no_request_hides_in_another(smuggled: Smuggled, row: int, way: st
         assert not (each.values("content-length") and each.values("transfer-encoding"))
         assert all(value == "chunked" for value in each.values("transfer-encoding"))
         assert [value.lower() for value in each.values("upgrade")] in ([], ["websocket"]), "no other protocol is begun"
+
+
+async def test_the_application_itself_would_be_fooled(slip: Slip) -> None:
+    """Without sidecars, what comes behind an upgrade is the next request to it."""
+    upgrade = http1("GET", "/", [HOST, ("connection", "upgrade"), ("upgrade", "websocket")])
+    before = len(slip.witness.saw)
+    straight_to_it = WayIn(slip.mesh.port["whole_app"])
+    assert await send_http1(straight_to_it, upgrade + http1("GET", "/next", [HOST]), answers=2) == [200, 200]
+    assert [each.target for each in slip.witness.saw[before:]] == ["/", "/next"]
 
 
 async def test_the_application_has_seen_nothing_else(slip: Slip) -> None:
