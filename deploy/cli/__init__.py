@@ -9,6 +9,7 @@ import sys
 import click
 
 _COMMANDS = {
+    "convert": "deploy.cli.convert:convert_file",
     "serve": "deploy.cli.serve:serve",
     "sidecar": "deploy.sidecar.cli:sidecar",
     "bootstrap": "deploy.sidecar.cli:print_bootstrap",
