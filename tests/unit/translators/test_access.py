@@ -13,6 +13,8 @@ from protos.envoy.extensions.filters.http.rbac import v3_pb2 as http_rbac
 from protos.envoy.extensions.filters.network.rbac import v3_pb2 as network_rbac
 from smi.model import MeshSnapshot
 from smi.objects import HTTPMatch, MeshObject
+from tests.simulator.asked import Asked
+from tests.simulator.rbac import allows
 from tests.unit.resolve.conftest import (
     class_of,
     http_rule,
@@ -28,7 +30,6 @@ from tests.unit.resolve.conftest import (
     tcp_rule,
 )
 from tests.unit.translators.conftest import Sent, manager_of, parts, sent, unpacked
-from tests.unit.translators.rbac import Call, allows
 from translators.access import HTTP_RBAC
 from translators.headers import HEADERS
 from xds.resource import TypeUrl
@@ -72,11 +73,11 @@ def may_call(
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
 ) -> bool:
-    return allows(http_rules(mesh), Call(caller, path, {":method": method, **(headers or {})}))
+    return allows(http_rules(mesh), Asked(caller, path, {":method": method, **(headers or {})}))
 
 
 def may_connect(mesh: MeshSnapshot, port: int | str, *, caller: str | None = CLIENT, to: int = 0) -> bool:
-    return allows(connection_rules(mesh, port), Call(caller, port=to))
+    return allows(connection_rules(mesh, port), Asked(caller, port=to))
 
 
 def test_without_a_target_nobody_gets_in() -> None:
@@ -243,7 +244,7 @@ def test_the_filters_in_the_listener_deny_all_by_themselves(policy: str, mtls: s
     assert len(filters) == (1 if mtls == "strict" else 2)
     for each in filters:
         assert each.HasField("rules")
-        assert not allows(each.rules, Call(CLIENT, "/", {":method": "GET"}))
+        assert not allows(each.rules, Asked(CLIENT, "/", {":method": "GET"}))
 
 
 @pytest.mark.parametrize("mtls", ["strict", "permissive"])

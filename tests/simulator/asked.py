@@ -1,0 +1,35 @@
+"""What routes and rules look at: a request as a sidecar sees it, or a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, or with neither path nor headers a connection.
+
+    `caller`: the SPIFFE ID proved, if any. `headers`: by lower-case name, `:method` and `:authority` among them; values
+    of a repeated one joined with commas, as Envoy does before it matches. `port`: the one that was called.
+    """
+
+    caller: str | None
+    path: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    port: int = 0
+
+
+def headers_of(method: str, authority: str, headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """Headers as Envoy's header map holds them."""
+    made = {":method": method, ":authority": authority}
+    for name, value in headers:
+        lower = name.lower()
+        if lower == "host":
+            lower = ":authority"
+            made[lower] = value
+        elif lower in made:
+            made[lower] = f"{made[lower]},{value}"
+        else:
+            made[lower] = value
+    return made
