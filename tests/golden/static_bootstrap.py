@@ -6,8 +6,11 @@ every field of every resource that a listener leads to, the expressions and the 
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -15,12 +18,25 @@ from google.protobuf.json_format import MessageToDict
 from ca.authority import Authority, create_intermediate, create_root
 from ca.identity import TrustDomain, WorkloadIdentity
 from ca.secrets import identity_secret, trust_secret
+from deploy.configuration import Configuration
 from deploy.sidecar.bootstrap import runtime_layers
+from deploy.sidecar.envoy import find_envoy
 from tests.golden.scenarios import as_dict
 from xds.resource import Resource, TypeUrl
 
 Node = Any  # JSON
 ByName = dict[str, Node]
+
+
+def assert_envoy_takes(configuration: Configuration, folder: Path) -> None:
+    """Fails unless a real Envoy loads what each proxy is sent. `folder` gets the bootstraps."""
+    envoy = find_envoy().path
+    for key in configuration.views:
+        bootstrap = folder / f"{key.namespace}.{key.name}.json"
+        bootstrap.write_text(json.dumps(static_bootstrap(configuration.of_proxy(key))))
+        command: list[str | Path] = [envoy, "--mode", "validate", "--config-path", bootstrap, "--log-level", "error"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"{key}: {done.stdout}{done.stderr}"
 
 
 def static_bootstrap(resources: Iterable[Resource]) -> dict[str, Any]:

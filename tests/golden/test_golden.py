@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from deploy.sidecar.envoy import find_envoy
 from smi.diagnostics import Severity
 from tests.golden.scenarios import SCENARIOS, load, on_disk, rendered, write
-from tests.golden.static_bootstrap import static_bootstrap
+from tests.golden.static_bootstrap import assert_envoy_takes
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -36,11 +33,4 @@ def test_nothing_is_wrong_in_the_input(name: str) -> None:
 @pytest.mark.envoy
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_envoy_takes_it(name: str, tmp_path: Path) -> None:
-    configuration = load(name).configuration
-    envoy = find_envoy().path
-    for key in configuration.views:
-        bootstrap = tmp_path / f"{key.namespace}.{key.name}.json"
-        bootstrap.write_text(json.dumps(static_bootstrap(configuration.of_proxy(key))))
-        command: list[str | Path] = [envoy, "--mode", "validate", "--config-path", bootstrap, "--log-level", "error"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, f"{key}: {done.stdout}{done.stderr}"
+    assert_envoy_takes(load(name).configuration, tmp_path)
