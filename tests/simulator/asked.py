@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -33,3 +34,22 @@ def headers_of(method: str, authority: str, headers: tuple[tuple[str, str], ...]
         else:
             made[lower] = value
     return made
+
+
+_METHOD = re.compile(
+    "ACL|BIND|CHECKOUT|CONNECT|COPY|DELETE|GET|HEAD|LINK|LOCK|MERGE|MKACTIVITY|MKCALENDAR|MKCOL|MOVE|MSEARCH|NOTIFY|"
+    "OPTIONS|PATCH|POST|PROPFIND|PROPPATCH|PURGE|PUT|REBIND|REPORT|SEARCH|SOURCE|SUBSCRIBE|TRACE|UNBIND|UNLINK|UNLOCK|"
+    "UNSUBSCRIBE"
+)
+
+
+def is_request(asked: Asked) -> bool:
+    """Whether Envoy's HTTP/1 codec takes it for a request: with a method that it knows, a host, and a path without
+    fragment, or what OPTIONS and CONNECT have in its place.
+    """
+    method = asked.headers[":method"]
+    if not _METHOD.fullmatch(method) or not asked.headers[":authority"]:
+        return False
+    if method == "CONNECT":
+        return "/" not in asked.path
+    return (asked.path.startswith("/") and "#" not in asked.path) or (method, asked.path) == ("OPTIONS", "*")

@@ -1,4 +1,4 @@
-"""Paths are made plain exactly as Envoy does it."""
+"""Paths are made plain exactly as Envoy does it, and odd requests end as they do there."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from random import Random
 import pytest
 import pytest_asyncio
 
+from deploy.directory import read_directory
+from smi.model import WorkloadKey
 from tests.envoy.http_wire import HttpConnection
 from tests.envoy.running_mesh import RunningMesh, running_mesh
+from tests.simulator import Call, World
 from tests.simulator.paths import BadPathError, normalised
 
 OBJECTS = """
@@ -148,4 +151,38 @@ async def test_envoy_makes_the_same_of_them(mesh: RunningMesh) -> None:
             assert answer.status in (200, 400), (target, answer.status)
             if seen != plain(target):
                 different[target] = (seen, plain(target))
+    assert not different
+
+
+ODD = [
+    *(
+        (method, "/")
+        for method in ("get", "GETS", "TRACE", "PATCH", "OPTIONS", "PURGE", "M-SEARCH", "QUERY", "MSEARCH")
+    ),
+    ("OPTIONS", "*"),
+    ("GET", "*"),
+    ("CONNECT", "any.host:80"),
+    ("CONNECT", "/"),
+    ("GET", "page"),
+    ("GET", "/page#part"),
+    ("GET", "http://any.host"),
+    ("GET", "http://any.host/a/../b"),
+    ("GET", "https://any.host/a"),
+    ("GET", "http:///a"),
+    ("GET", "ftp://any.host/a"),
+]
+
+
+@pytest.mark.envoy
+@pytest.mark.asyncio(loop_scope="module")
+async def test_odd_requests_end_as_envoy_ends_them(mesh: RunningMesh) -> None:
+    reading = read_directory(mesh.directory)
+    world = World.of(reading.configuration, reading.mesh)
+    different = {}
+    for method, target in ODD:
+        async with await HttpConnection.open(mesh.port["reader"]) as connection:
+            status = (await connection.request(target, method)).status
+        call = Call(source=WorkloadKey("site", "reader-0"), service="site/site", method=method, path=target)
+        if world.call(call).statuses != {status}:
+            different[method, target] = (status, world.call(call).statuses)
     assert not different

@@ -20,7 +20,7 @@ from smi.index import Key, MeshIndex, MeshObjects
 from smi.model import PortKey, WorkloadKey
 from smi.objects import Workload
 from tests.simulator.arrival import Sender, arrive
-from tests.simulator.asked import Asked, headers_of
+from tests.simulator.asked import Asked, headers_of, is_request
 from tests.simulator.calls import ONE, Call, Connection, End, Kind, Outcome, Reached, nowhere
 from tests.simulator.clusters import NOTHING, Host, Place
 from tests.simulator.http_manager import Manager
@@ -53,7 +53,7 @@ class World:
 
     def __init__(self, configuration: Configuration, objects: MeshIndex | MeshObjects) -> None:
         self._configuration = configuration
-        self._places = Places(objects)
+        self.places = Places(objects)
         self._workloads: Mapping[Key, Workload] = objects.workloads
         self._trust_domain = objects.config.trust_domain
         self._proxies: dict[WorkloadKey, Proxy] = {}
@@ -90,15 +90,15 @@ class World:
             raise KeyError(call.source)
         source = self.proxy(call.source) if call.source in self._configuration.views else None
         if source is None:
-            return self._plain(self._places.behind(call), call, sent)
+            return self._plain(self.places.behind(call), call, sent)
         if source.virtual is None:
             if call.address:
                 return self._plain([(call.address, call.port)], call, sent)
-            local = self._places.local_port(call)
+            local = self.places.local_port(call)
             if local is None:
                 return nowhere(Kind.NO_BACKEND, 0, f"{call.source} has no upstream for {call.service}:{call.port}")
             return self._out(source, (LOOPBACK, local), call, sent)
-        places = self._places.named(call)
+        places = self.places.named(call)
         if not places:
             return nowhere(Kind.NO_BACKEND, 0, f"the name {call.service} has no address")
         return _united([self._out(source, each, call, sent) for each in places])
@@ -131,8 +131,8 @@ class World:
         asked = sent.asked
         if not sent.http or sent.own_tls:
             return nowhere(Kind.INVALID, 400, "not HTTP")
-        if "#" in asked.path or not (asked.path.startswith("/") or asked.headers[":method"] in ("CONNECT", "OPTIONS")):
-            return nowhere(Kind.INVALID, 400, f"no path: {asked.path}")
+        if not is_request(asked):
+            return nowhere(Kind.INVALID, 400, f"no request: {asked.headers[':method']} {asked.path}")
         if manager.rules:
             raise NotUnderstoodError(f"{chain.name}: rules on the client's side")
         try:
@@ -173,7 +173,7 @@ class World:
         return source.hosts(plan) if plan.kind == Cluster.EDS else plan.hosts
 
     def _arrive(self, to: Place, sender: Sender, sent: _Sent) -> End:
-        here = self._places.at(to[0])
+        here = self.places.at(to[0])
         doors = [(proxy, door) for proxy in self._proxies_of(here) if (door := proxy.bound(to))]
         doors = doors or [(proxy, door) for proxy in self._proxies_of(here) if (door := proxy.captured())]
         if len(doors) > 1:
@@ -183,7 +183,7 @@ class World:
             return arrive(proxy, door, to, sender, sent.asked, http=sent.http)
         if not here:
             return End(Kind.PASSTHROUGH, 200 if sent.http else 0, "outside of the mesh")
-        plain = [key for key in here if key not in self._configuration.views and self._places.serves(key, to[1])]
+        plain = [key for key in here if key not in self._configuration.views and self.places.serves(key, to[1])]
         if not plain:
             return End(Kind.NO_BACKEND, 0, f"nothing listens at {to}")
         if sender.tls is not None:
