@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.configuration import Configuration
 from deploy.directory import Reading
 from protos.envoy.config.cluster.v3_pb2 import Cluster
 from protos.envoy.config.core.v3_pb2 import TypedExtensionConfig
@@ -12,7 +11,6 @@ from protos.envoy.config.endpoint.v3_pb2 import ClusterLoadAssignment
 from protos.envoy.config.listener.v3_pb2 import Listener
 from protos.envoy.config.rbac.v3_pb2 import RBAC
 from protos.envoy.config.route.v3_pb2 import RouteConfiguration
-from protos.envoy.extensions.filters.network.http_connection_manager.v3_pb2 import HttpConnectionManager
 from protos.envoy.extensions.filters.network.set_filter_state.v3_pb2 import Config
 from protos.envoy.extensions.filters.network.tcp_proxy.v3_pb2 import TcpProxy
 from smi.model import WorkloadKey
@@ -20,8 +18,8 @@ from tests.scenarios.scenario import load
 from tests.simulator import BrokenError, Call, Connection, Kind, NotUnderstoodError, World
 from tests.simulator.gate import compiled as gate
 from tests.simulator.rbac import compiled as rules
-from tests.unit.translators.conftest import message
-from xds.resource import Resource, TypeUrl, resource
+from tests.simulator.sabotage import change, found, of_managers
+from xds.resource import TypeUrl
 
 BUYER = WorkloadKey("shop", "alice")
 BYTES = WorkloadKey("shop", "bob")
@@ -34,36 +32,6 @@ def reading() -> Reading:
     return load("targets-do-not-leak").reading
 
 
-def found(
-    configuration: Configuration, kind: TypeUrl, ending: str
-) -> list[tuple[dict[tuple[str, str], Resource], Resource]]:
-    return [
-        (scope, each)
-        for scope in configuration.scopes.values()
-        for (type_url, name), each in scope.items()
-        if type_url == kind and name.endswith(ending)
-    ]
-
-
-def change(configuration: Configuration, kind: TypeUrl, ending: str, edit: object) -> None:
-    """Change the resources of a kind whose names have this ending."""
-    resources = found(configuration, kind, ending)
-    assert resources
-    for scope, old in resources:
-        changed = message(old)
-        edit(changed)  # type: ignore[operator]
-        scope[old.type_url, old.name] = resource(old.type_url, old.name, changed)
-
-
-def manager(listener: Listener, edit: object) -> None:
-    for chain in listener.filter_chains:
-        for one in chain.filters:
-            made = HttpConnectionManager()
-            if one.typed_config.Unpack(made):
-                edit(made)  # type: ignore[operator]
-                one.typed_config.Pack(made)
-
-
 def mirrored(routes: RouteConfiguration) -> None:
     routes.virtual_hosts[0].routes[0].route.request_mirror_policies.add(cluster="elsewhere")
 
@@ -73,11 +41,11 @@ def with_query(routes: RouteConfiguration) -> None:
 
 
 def opaque_upgrade(listener: Listener) -> None:
-    manager(listener, lambda made: made.upgrade_configs.add(upgrade_type="CONNECT"))
+    of_managers(lambda made: made.upgrade_configs.add(upgrade_type="CONNECT"))(listener)
 
 
 def another_filter(listener: Listener) -> None:
-    manager(listener, lambda made: made.http_filters.insert(0, made.http_filters[-1]))
+    of_managers(lambda made: made.http_filters.insert(0, made.http_filters[-1]))(listener)
 
 
 def by_source(listener: Listener) -> None:
@@ -107,7 +75,7 @@ def weighted(endpoints: ClusterLoadAssignment) -> None:
 )
 def test_what_is_new_to_it_is_refused(reading: Reading, kind: TypeUrl, ending: str, edit: object) -> None:
     assert World.of(reading.configuration, reading.mesh).call(HTTP_CALL).kind is Kind.ALLOWED
-    change(reading.configuration, kind, ending, edit)
+    change(reading.configuration, kind, edit, ending)
     with pytest.raises(NotUnderstoodError):
         World.of(reading.configuration, reading.mesh).call(HTTP_CALL)
 
@@ -131,7 +99,7 @@ def test_two_listeners_at_one_place_are_broken(reading: Reading) -> None:
     def moved(listener: Listener) -> None:
         listener.address.socket_address.port_value = 5432
 
-    change(reading.configuration, TypeUrl.LISTENER, "outbound/shop/api/8080", moved)
+    change(reading.configuration, TypeUrl.LISTENER, moved, "outbound/shop/api/8080")
     with pytest.raises(BrokenError, match="both listen"):
         World.of(reading.configuration, reading.mesh).call(HTTP_CALL)
 
@@ -145,7 +113,7 @@ def test_a_gate_and_rules_that_disagree_are_broken(reading: Reading) -> None:
         ].format_string.text_format_source.inline_string = "%CEL(destination.address)%"
         extension.typed_config.Pack(made)
 
-    change(reading.configuration, TypeUrl.EXTENSION, "/5432/gate", opened)
+    change(reading.configuration, TypeUrl.EXTENSION, opened, "/5432/gate")
     world = World.of(reading.configuration, reading.mesh)
     assert world.connect(DB_CALL).kind is Kind.ALLOWED
     with pytest.raises(BrokenError, match="disagree"):
@@ -160,12 +128,7 @@ def test_a_tcp_proxy_that_does_not_wait_for_its_gate_is_broken(reading: Reading)
                 made.ClearField("upstream_connect_mode")
                 one.typed_config.Pack(made)
 
-    for scope, each in found(reading.configuration, TypeUrl.LISTENER, ""):
-        if each.name.startswith("inbound/shop/api"):
-            changed = message(each)
-            assert isinstance(changed, Listener)
-            hasty(changed)
-            scope[each.type_url, each.name] = resource(each.type_url, each.name, changed)
+    change(reading.configuration, TypeUrl.LISTENER, hasty, start="inbound/shop/api")
     with pytest.raises(BrokenError, match="does not wait"):
         World.of(reading.configuration, reading.mesh).connect(DB_CALL)
 
