@@ -64,6 +64,10 @@ def _request(proxy: Proxy, chain: Chain, manager: Manager, place: Place, asked: 
         return _end(proxy, Kind.INVALID, 400, f"bad path: {bad}")
     routes = proxy.routes(manager)
     way = routes.way(seen)
+    for name, cleaning in manager.cleaning:
+        seen = cleaning.applied(seen)
+        if way is not None and name in routes.cleaning:
+            seen = routes.cleaning[name].applied(seen)
     for name, base in manager.rules:
         rules = routes.rules.get(name, base) if way is not None else base
         if rules is not None and not rules(seen):

@@ -12,12 +12,13 @@ class Asked:
     """A request, or with neither path nor headers a connection.
 
     `caller`: the SPIFFE ID proved, if any. `headers`: by lower-case name, `:method` and `:authority` among them; values
-    of a repeated one joined with commas, as Envoy does before it matches. `port`: the one that was called.
+    of a repeated one joined with commas; `lines` has each of them by itself. `port`: the one that was called.
     """
 
     caller: str | None
     path: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     port: int = 0
 
 
@@ -34,6 +35,14 @@ def headers_of(method: str, authority: str, headers: tuple[tuple[str, str], ...]
         else:
             made[lower] = value
     return made
+
+
+def lines_of(headers: tuple[tuple[str, str], ...]) -> dict[str, tuple[str, ...]]:
+    """The values of those headers that are there several times."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, value in headers:
+        found[name.lower()] = (*found.get(name.lower(), ()), value)
+    return {name: values for name, values in found.items() if len(values) > 1 and name != "host"}
 
 
 _METHOD = re.compile(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from protos.envoy.extensions.filters.http.header_mutation.v3_pb2 import HeaderMutation
 from protos.envoy.extensions.filters.http.rbac import v3_pb2 as http_rbac
 from protos.envoy.extensions.filters.http.router.v3_pb2 import Router
 from protos.envoy.extensions.filters.network.http_connection_manager.v3_pb2 import HttpConnectionManager
 from tests.simulator import paths, rbac
 from tests.simulator.asked import Asked
+from tests.simulator.headers import Cleaning, cleaning
 from tests.simulator.matching import Test
 from tests.simulator.strictness import NotUnderstoodError, is_a, only, same, unpacked
 
@@ -19,11 +21,13 @@ _KEEP = (HttpConnectionManager.IMPLEMENTATION_SPECIFIC_DEFAULT, HttpConnectionMa
 @dataclass(frozen=True, slots=True)
 class Manager:
     """`routes`: the name of an RDS resource, or the bytes of routes of its own. `rules`: by name of the filter, what
-    holds unless routes bring others; None lets everything pass.
+    holds unless routes bring others; None lets everything pass. `cleaning`: by name of the filter, what is done to
+    headers before that, to which routes add.
     """
 
     routes: str | bytes
     rules: tuple[tuple[str, Test | None], ...]
+    cleaning: tuple[tuple[str, Cleaning], ...]
     canonical: bool
     merge_slashes: bool
     unescape_slashes: bool
@@ -64,8 +68,14 @@ def manager(body: bytes) -> Manager:
     only(router, "name", "typed_config")
     only(unpacked(router.typed_config, Router), "suppress_envoy_headers")
     rules: list[tuple[str, Test | None]] = []
+    cleaned: list[tuple[str, Cleaning]] = []
     for each in filters:
         only(each, "name", "typed_config")
+        if is_a(each.typed_config, HeaderMutation) and not rules:
+            mutation = unpacked(each.typed_config, HeaderMutation)
+            only(mutation, "mutations")
+            cleaned.append((each.name, cleaning(mutation.mutations)))
+            continue
         if not is_a(each.typed_config, http_rbac.RBAC):
             raise NotUnderstoodError(f"HTTP filter {each.typed_config.type_url}")
         base = unpacked(each.typed_config, http_rbac.RBAC)
@@ -74,6 +84,7 @@ def manager(body: bytes) -> Manager:
     return Manager(
         routes=made.rds.route_config_name or made.route_config.SerializeToString(deterministic=True),
         rules=tuple(rules),
+        cleaning=tuple(cleaned),
         canonical=made.normalize_path.value,
         merge_slashes=made.merge_slashes,
         unescape_slashes=made.path_with_escaped_slashes_action == HttpConnectionManager.UNESCAPE_AND_FORWARD,

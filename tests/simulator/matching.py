@@ -54,7 +54,7 @@ def url_path(matcher: PathMatcher) -> Test:
     return lambda asked: bool(matches(without_query(asked.path)))
 
 
-def header(matcher: HeaderMatcher) -> Test:
+def header(matcher: HeaderMatcher, *, one_line_is_enough: bool = False) -> Test:
     only(matcher, "name", "string_match", "present_match")
     name = matcher.name
     if name != name.lower() or name.startswith(_CHANGED_ON_THE_WAY):
@@ -70,7 +70,11 @@ def header(matcher: HeaderMatcher) -> Test:
 
     def test(asked: Asked) -> bool:
         value = asked.headers.get(name)
-        return value is not None and bool(matches(value))
+        if value is None:
+            return False
+        if one_line_is_enough and name in asked.lines:
+            return any(matches(line) for line in asked.lines[name])
+        return bool(matches(value))
 
     return test
 

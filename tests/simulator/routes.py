@@ -7,12 +7,14 @@ from fractions import Fraction
 from functools import lru_cache
 
 from protos.envoy.config.route.v3_pb2 import Route, RouteAction, RouteConfiguration, WeightedCluster
+from protos.envoy.extensions.filters.http.header_mutation.v3_pb2 import HeaderMutationPerRoute
 from protos.envoy.extensions.filters.http.rbac.v3_pb2 import RBACPerRoute
 from tests.simulator import matching, rbac
 from tests.simulator.asked import Asked
 from tests.simulator.calls import ONE
+from tests.simulator.headers import Cleaning, cleaning
 from tests.simulator.matching import Test
-from tests.simulator.strictness import NotUnderstoodError, only, same, the_only, unpacked
+from tests.simulator.strictness import NotUnderstoodError, is_a, only, same, the_only, unpacked
 
 Weights = tuple[tuple[str, Fraction], ...]
 """Clusters and their parts of all calls."""
@@ -28,10 +30,11 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """`rules`: by the name of the HTTP filter whose rules they take the place of."""
+    """By the name of an HTTP filter: `rules` take the place of its own, `cleaning` adds to its own."""
 
     entries: tuple[tuple[Test, Way], ...]
     rules: dict[str, Test | None]
+    cleaning: dict[str, Cleaning]
 
     def way(self, asked: Asked) -> Way | None:
         """The way of the first route that takes the request."""
@@ -46,14 +49,19 @@ def routes(body: bytes) -> Routes:
     host = the_only("virtual hosts", configuration.virtual_hosts)
     only(host, "name", "domains", "routes")
     same("domains", list(host.domains), ["*"])
-    rules = {}
+    rules, cleaned = {}, {}
     for name, packed in configuration.typed_per_filter_config.items():
+        if is_a(packed, HeaderMutationPerRoute):
+            added = unpacked(packed, HeaderMutationPerRoute)
+            only(added, "mutations")
+            cleaned[name] = cleaning(added.mutations)
+            continue
         per_route = unpacked(packed, RBACPerRoute)
         only(per_route, "rbac")
         only(per_route.rbac, "rules")
         # Without rules the filter does nothing, which lets everything pass.
         rules[name] = rbac.compiled(per_route.rbac.rules) if per_route.rbac.HasField("rules") else None
-    return Routes(tuple((matching.route(each.match), _way(each)) for each in host.routes), rules)
+    return Routes(tuple((matching.route(each.match), _way(each)) for each in host.routes), rules, cleaned)
 
 
 def _way(route: Route) -> Way:

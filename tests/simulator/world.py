@@ -20,7 +20,7 @@ from smi.index import Key, MeshIndex, MeshObjects
 from smi.model import PortKey, WorkloadKey
 from smi.objects import Workload
 from tests.simulator.arrival import Sender, arrive
-from tests.simulator.asked import Asked, headers_of, is_request
+from tests.simulator.asked import Asked, headers_of, is_request, lines_of
 from tests.simulator.calls import ONE, Call, Connection, End, Kind, Outcome, Reached, nowhere
 from tests.simulator.clusters import NOTHING, Host, Place
 from tests.simulator.http_manager import Manager
@@ -70,7 +70,7 @@ class World:
         if path.startswith(("http://", "https://")):
             host, slash, rest = path.partition("://")[2].partition("/")
             path = slash + rest if slash else "/"
-        asked = Asked(None, path, headers_of(call.method, host, call.headers))
+        asked = Asked(None, path, headers_of(call.method, host, call.headers), lines_of(call.headers))
         return self._send(call, _Sent(asked, http=True, own_tls=call.own_tls))
 
     def connect(self, connection: Connection) -> Outcome:
