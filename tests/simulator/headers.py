@@ -1,7 +1,7 @@
 """Headers of a request, changed on the server's side before rules look at them: Envoy's HTTP filter `header_mutation`.
 
-Envoy's RBAC is content when one line of a header matches, its routes look at all lines as one text, joined with commas.
-Both was tried with a real Envoy. Trailers are not simulated: what is said of them is passed over.
+Envoy's matchers are content when one line of a header matches: tried with a real one. Trailers are not simulated, and
+what is said of them is passed over.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ def url_path(matcher: PathMatcher) -> Test:
     return lambda asked: bool(matches(without_query(asked.path)))
 
 
-def header(matcher: HeaderMatcher, *, one_line_is_enough: bool = False) -> Test:
+def header(matcher: HeaderMatcher) -> Test:
+    """One line of a header is enough, in routes and in RBAC."""
     only(matcher, "name", "string_match", "present_match")
     name = matcher.name
     if name != name.lower() or name.startswith(_CHANGED_ON_THE_WAY):
@@ -72,9 +73,7 @@ def header(matcher: HeaderMatcher, *, one_line_is_enough: bool = False) -> Test:
         value = asked.headers.get(name)
         if value is None:
             return False
-        if one_line_is_enough and name in asked.lines:
-            return any(matches(line) for line in asked.lines[name])
-        return bool(matches(value))
+        return any(matches(line) for line in asked.lines.get(name, (value,)))
 
     return test
 

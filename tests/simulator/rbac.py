@@ -64,7 +64,7 @@ def _permission(permission: Permission) -> Test:
         case "url_path":
             return matching.url_path(permission.url_path)
         case "header":
-            return matching.header(permission.header, one_line_is_enough=True)
+            return matching.header(permission.header)
     raise NotUnderstoodError(f"permission {permission}")
 
 
