@@ -73,7 +73,7 @@ def _header(name: str, regex: str) -> route.HeaderMatcher:
 
 def _spellings(name: str) -> Iterator[str]:
     """`name` with other choices of dashes, underscores, and dots, which PHP turns into underscores too. The resolver
-    lets through names of six at the most.
+    lets through names of five at the most.
     """
     first, *rest = re.split("[-_]", name)
     spellings = (

@@ -19,9 +19,9 @@ from smi.resolve.age import age_key
 from smi.resolve.declared import Declared
 from smi.resolve.findings import Findings
 
-MOST_SEPARATORS = 6
+MOST_SEPARATORS = 5
 """Dashes and underscores in the name of a header that access depends on. Applications that take `x_role` for `x-role`
-are protected by refusing each such spelling, and their number doubles with every dash."""
+are protected by refusing each such spelling, `x.role` too, and their number triples with every dash."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,7 @@ HEADER_AMBIGUOUS = define(
     "TL2110",
     Severity.ERROR,
     "header name with too many dashes",
-    cause="A TrafficTarget depends on a header whose name has more than six dashes or underscores.",
+    cause="A TrafficTarget depends on a header whose name has more than five dashes or underscores.",
     effect="The match grants nothing: the spellings that applications may confuse with it are too many to refuse.",
     repair="Use a header with a simpler name.",
 )
