@@ -1,0 +1,23 @@
+"""What happens to a call: whom it may reach, and which object says so. Pure, and without any Envoy resource."""
+
+from smi.policy.decision import (
+    Account,
+    BackendDecision,
+    Call,
+    Cited,
+    Decision,
+    Outcome,
+    Reason,
+    ServerDecision,
+)
+
+__all__ = [
+    "Account",
+    "BackendDecision",
+    "Call",
+    "Cited",
+    "Decision",
+    "Outcome",
+    "Reason",
+    "ServerDecision",
+]
