@@ -1,5 +1,6 @@
 """What happens to a call: whom it may reach, and which object says so. Pure, and without any Envoy resource."""
 
+from smi.policy.decide import Policy, decide
 from smi.policy.decision import (
     Account,
     BackendDecision,
@@ -18,6 +19,8 @@ __all__ = [
     "Cited",
     "Decision",
     "Outcome",
+    "Policy",
     "Reason",
     "ServerDecision",
+    "decide",
 ]

@@ -107,21 +107,21 @@ class BackendDecision:
 class Decision:
     """What happens to `call`.
 
-    `route`: why it goes to these backends, of which each has a share above 0; the shares sum to 1. None: `refused`
-    says why the call reaches no backend, and what that is. `notes`: what makes this answer doubtful, or moot.
+    `route`: why it goes to these backends, of which each has a share above 0; the shares sum to 1. Without backends,
+    `unrouted` is what comes of the call, and `route` says why. `notes`: what makes this answer doubtful, or moot.
     """
 
     call: Call
     protocol: Protocol
     route: Reason
     backends: tuple[BackendDecision, ...]
-    refused: tuple[Outcome, Reason] | None = None
+    unrouted: Outcome | None = None
     notes: tuple[str, ...] = ()
 
     def share_of(self, outcome: Outcome) -> Fraction:
         """The part of the calls that ends in `outcome`, from 0 to 1."""
-        if self.refused is not None:
-            return Fraction(int(self.refused[0] is outcome))
+        if self.unrouted is not None:
+            return Fraction(int(self.unrouted is outcome))
         return sum((backend.share_of(outcome) for backend in self.backends), Fraction(0))
 
     @property
