@@ -18,10 +18,11 @@ from protos.envoy.extensions.filters.network.rbac import v3_pb2 as network_rbac
 from protos.envoy.type.matcher import v3_pb2 as matcher
 from smi.model import Access, Grant
 from smi.objects import HTTPMatch
+from smi.paths import DISGUISED_PATH
 from translators import names
 from translators.headers import HEADERS, cleaning
 from translators.http import stale_connection_retry, unlimited
-from translators.matching import DISGUISED_PATH, header_matchers, lookalike_headers, path_regex
+from translators.matching import header_matchers, lookalike_headers, path_regex
 from translators.packing import extension, pack, packed
 from translators.routes import ANY_HOST, ANY_REQUEST
 

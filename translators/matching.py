@@ -14,32 +14,6 @@ from protos.envoy.config.route import v3_pb2 as route
 from protos.envoy.type.matcher import v3_pb2 as matcher
 from smi.objects import HTTPMatch
 
-_PERCENT = "%(?:25)*"
-"""The beginning of an encoded byte, encoded again any number of times."""
-
-
-def _encoded(pattern: str) -> str:
-    """`pattern` with each `%` encoded again any number of times."""
-    return pattern.replace("%", _PERCENT)
-
-
-_DOT = _encoded(r"(?:\.|%(?:2e|ef%(?:bc%8e|b9%92)|e2%80%a[45]))")
-_SLASH = _encoded(r"(?:[/\\]|%(?:2f|5c|ef%(?:bc%(?:8f|bc)|b9%a8)|e2%(?:81%84|88%9[56])))")
-_BLANK = _encoded(
-    r"(?:\+|%(?:2[0b]|85|a[0d]|c2%(?:85|a[0d])|e2%(?:80%(?:8.|a[89a-f])|81%(?:9f|a.))|e3%80%80|ef%bb%bf))"
-)
-"""Spaces, and what has no width: stripped from a name by some servers and by Windows."""
-_END_OF_NAME = f"(?:{_SLASH}|[;:]|{_PERCENT}(?:23|3[abf]))"
-_DOTS = f"{_SLASH}{_BLANK}*{_DOT}{{1,2}}(?:{_BLANK}+{_DOT}*)*(?:{_END_OF_NAME}.*)?"
-"""A segment of one or two dots, in whatever letters, with blanks or with parameters."""
-_NEVER = _encoded(r"(?:\\|%(?:[01][0-9a-f]|7f|2f|5c|c[01]|e0%[89]|f[08c]%8|u[0-9a-f]{4})).*")
-"""Backslashes, and slashes that are still encoded; control characters, among them what ends a text in C; longer forms
-than UTF-8 allows; `%u002e`."""
-
-DISGUISED_PATH = f"(?is).*(?:{_DOTS}|{_NEVER})"
-"""Paths that survive normalisation here, but that an application may read as another path. No rule that names a path
-allows them: `/public/..;/admin` is `/admin` to some servers."""
-
 
 def path_regex(pattern: str) -> matcher.RegexMatcher:
     """Matches a whole path that begins with what `pattern` matches."""

@@ -1,4 +1,4 @@
-"""What `matching.DISGUISED_PATH` lets through cannot be read as a path outside of the rule, by any server at all."""
+"""What `smi.paths.DISGUISED_PATH` lets through cannot be read as a path outside of the rule, by any server at all."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re2
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from smi.paths import DISGUISED_PATH
 from tests.envoy.readings import readings
-from translators.matching import DISGUISED_PATH
 
 _REFUSED = re2.compile(DISGUISED_PATH)
 _DOTS = (".", "..", "%2e", "%2E", "%252e", "%ef%bc%8e", "%e2%80%a4", "%e2%80%a5", "%c0%ae", "%f0%80%80%ae", "%u002e")

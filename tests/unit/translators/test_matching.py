@@ -6,7 +6,8 @@ import pytest
 import re2
 
 from smi.objects import HTTPMatch
-from translators.matching import DISGUISED_PATH, header_matchers, lookalike_headers, path_regex
+from smi.paths import DISGUISED_PATH
+from translators.matching import header_matchers, lookalike_headers, path_regex
 
 
 def path_matches(pattern: str, path: str) -> bool:
