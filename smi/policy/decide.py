@@ -24,7 +24,7 @@ from smi.policy.decision import (
 from smi.policy.ground import Ground, Server, cite
 from smi.policy.notes import calls, notes_on
 from smi.policy.reasons import Asked, denied, granted, permissive
-from smi.policy.requests import Request, joined_headers, misses, misses_at_server, shown
+from smi.policy.requests import Request, headers_of, misses, misses_at_server, shown
 from smi.resolve.mesh import MeshModel
 
 _OWN_ENDPOINTS = Reason("no split applies: the service's own endpoints")
@@ -63,7 +63,7 @@ class Policy:
         if service.headless and not explicit:
             return _HEADLESS, _own(call.to), None
         splits = list(self.ground.splits(call.to, frontend.protocol))
-        if not service.selector and not splits and not explicit:
+        if not service.selector and frontend.rules == (_own(call.to),) and not explicit:
             return self._passed_through()
         for split, rule in splits:
             match = next((each for each in rule.matches if request and not misses(each, request)), None)
@@ -126,7 +126,7 @@ class Policy:
                 text = f"the sidecar refuses path {shown(request.path)} with 400: it holds a byte 0"
                 return Outcome.DENIED, (Reason(text),), ""
             seen = read if read != request.path else ""
-            request = Request(request.method, read, request.headers)
+            request = request.at_server(read)
         asked = Asked(call.source, self._identity(call), request if access.protocol.is_http else None)
         reason = self._allowance(access, asked, server)
         if reason is not None:
@@ -158,7 +158,7 @@ def _own(key: PortKey) -> Rule:
 
 
 def _request(call: Call) -> Request:
-    headers = joined_headers(call.headers, f"{call.to.service}.{call.to.namespace}")
+    headers = headers_of(call.headers, f"{call.to.service}.{call.to.namespace}")
     return Request(call.method, paths.without_query(call.path), headers)
 
 

@@ -43,7 +43,7 @@ def test_one_rule(tmp_path: Path, asked: object, allowed: bool, says: str) -> No
     assert says in told(decision)
 
 
-def test_repeated_headers_are_one_text(tmp_path: Path) -> None:
+def test_lines_of_a_header_are_one_text_to_the_server(tmp_path: Path) -> None:
     asked = call("/staff")
     twice = type(asked)(BUYER, asked.to, "GET", "/staff", (("x-role", "chef"), ("X-Role", "chef")))
     decision = policy_of(tmp_path, SHOP).decide(twice)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from smi.model import PortKey
-from smi.policy import Outcome
-from tests.unit.policy.meshes import SHOP, call, is_allowed, outcomes, policy_of, told
+from smi.policy import Call, Outcome
+from tests.unit.policy.meshes import BUYER, SHOP, call, is_allowed, outcomes, policy_of, told
 
 
 def leaf(name: str, *, account: str = "", protocol: str = "http", workload: str = "", annotation: str = "") -> str:
@@ -99,6 +99,12 @@ def test_matches_choose_the_rule(tmp_path: Path, path: str, beta: str, goes: str
     assert [backend.key for backend in decision.backends] == [PortKey("shop", goes, 80)]
     assert is_allowed(decision)
     assert ('TrafficSplit shop/beta match "beta"' in told(decision)) is (goes == "v2")
+
+
+def test_one_line_of_a_header_is_enough_for_a_split(tmp_path: Path) -> None:
+    policy = policy_of(tmp_path, SHOP, leaf("v2"), CANARY.replace('"1"', '"^1$"'), split(matches="canary", v2=1))
+    asked = Call(BUYER, PortKey("shop", "web", 80), path="/b", headers=(("x-beta", "1"), ("x-beta", "0")))
+    assert [backend.key.service for backend in policy.decide(asked).backends] == ["v2"]
 
 
 def test_what_no_match_takes_goes_to_the_roots_own_endpoints(tmp_path: Path) -> None:
