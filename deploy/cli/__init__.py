@@ -15,6 +15,7 @@ _COMMANDS = {
     "bootstrap": "deploy.sidecar.cli:print_bootstrap",
     "translate": "deploy.cli.translate:translate",
     "lint": "deploy.cli.lint:lint",
+    "policy": "deploy.cli.policy:policy",
     "explain": "deploy.cli.explain:explain",
     "demo": "deploy.demo.cli:demo",
 }

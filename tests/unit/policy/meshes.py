@@ -44,6 +44,17 @@ spec:
   rules: [{kind: HTTPRouteGroup, name: routes}]
   sources: [{kind: ServiceAccount, name: buyer, namespace: people}]
 """
+NAMESPACE = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {tulle.dev/traffic-policy: permissive}}
+"""
+SECOND = """
+apiVersion: tulle.dev/v1alpha1
+kind: Workload
+metadata: {{name: {name}, namespace: shop, labels: {{app: web}}{annotations}}}
+spec: {{serviceAccountName: {account}, address: 10.0.0.{host}{more}}}
+"""
 BUYER = Account("people", "buyer")
 STRANGER = Account("people", "stranger")
 
@@ -96,3 +107,69 @@ def is_allowed(decision: Decision) -> bool:
     assert sum(shares.values()) == 1
     assert set(shares.values()) == {0, 1}
     return shares[Outcome.ALLOWED] == 1
+
+
+def target(rules: str, **fields: str) -> str:
+    """Another TrafficTarget for the web, at v1alpha1, which knows a port and may be without rules."""
+    port = f", port: {fields['port']}" if "port" in fields else ""
+    return f"""
+apiVersion: access.smi-spec.io/v1alpha1
+kind: TrafficTarget
+metadata: {{name: more, namespace: shop}}
+destination: {{kind: ServiceAccount, name: web, namespace: shop{port}}}
+specs: [{rules}]
+sources: [{{kind: ServiceAccount, name: buyer, namespace: people}}]
+---
+apiVersion: specs.smi-spec.io/v1alpha4
+kind: TCPRoute
+metadata: {{name: db, namespace: shop}}
+spec: {{matches: {{ports: [5432]}}}}
+---
+apiVersion: specs.smi-spec.io/v1alpha4
+kind: TCPRoute
+metadata: {{name: any, namespace: shop}}
+spec: {{}}
+---
+apiVersion: specs.smi-spec.io/v1alpha4
+kind: UDPRoute
+metadata: {{name: udp, namespace: shop}}
+spec: {{matches: {{ports: [5432]}}}}
+"""
+
+
+def leaf(name: str, *, account: str = "", protocol: str = "http", workload: str = "", annotation: str = "") -> str:
+    """A service of its own with one workload."""
+    annotations = f", annotations: {{{annotation}}}" if annotation else ""
+    return f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  clusterIP: 10.96.1.{len(name)}
+  selector: {{app: {name}}}
+  ports: [{{name: {protocol}, port: 80, targetPort: 8080}}]
+---
+apiVersion: tulle.dev/v1alpha1
+kind: Workload
+metadata: {{name: {workload or name}-0, namespace: shop, labels: {{app: {name}}}{annotations}}}
+spec: {{serviceAccountName: {account or name}, address: 10.0.1.{len(name)}}}
+"""
+
+
+def split(name: str = "split", *, matches: str = "", **weights: int) -> str:
+    backends = ", ".join(f"{{service: {service}, weight: {weight}}}" for service, weight in weights.items())
+    group = f"matches: [{{kind: HTTPRouteGroup, name: {matches}}}]" if matches else ""
+    return f"""
+apiVersion: split.smi-spec.io/v1alpha4
+kind: TrafficSplit
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  service: web
+  backends: [{backends}]
+  {group}
+"""
+
+
+def second(host: int, *, account: str = "web", annotation: str = "", more: str = "") -> str:
+    annotations = f", annotations: {{{annotation}}}" if annotation else ""
+    return SECOND.format(name=f"web-{host}", account=account, annotations=annotations, host=host, more=more)

@@ -8,7 +8,7 @@ import pytest
 
 from smi.diagnostics import Location
 from smi.policy import Outcome
-from tests.unit.policy.meshes import BUYER, SHOP, STRANGER, call, is_allowed, policy_of, told
+from tests.unit.policy.meshes import BUYER, NAMESPACE, SHOP, STRANGER, call, is_allowed, policy_of, target, told
 
 
 @pytest.mark.parametrize(
@@ -80,34 +80,6 @@ def test_the_host_is_that_of_the_service(tmp_path: Path, headers: dict[str, str]
     assert is_allowed(policy_of(tmp_path, shop).decide(call("/", **headers))) is allowed
 
 
-def target(rules: str, **fields: str) -> str:
-    """Another TrafficTarget for the web, at v1alpha1, which knows a port and may be without rules."""
-    port = f", port: {fields['port']}" if "port" in fields else ""
-    return f"""
-apiVersion: access.smi-spec.io/v1alpha1
-kind: TrafficTarget
-metadata: {{name: more, namespace: shop}}
-destination: {{kind: ServiceAccount, name: web, namespace: shop{port}}}
-specs: [{rules}]
-sources: [{{kind: ServiceAccount, name: buyer, namespace: people}}]
----
-apiVersion: specs.smi-spec.io/v1alpha4
-kind: TCPRoute
-metadata: {{name: db, namespace: shop}}
-spec: {{matches: {{ports: [5432]}}}}
----
-apiVersion: specs.smi-spec.io/v1alpha4
-kind: TCPRoute
-metadata: {{name: any, namespace: shop}}
-spec: {{}}
----
-apiVersion: specs.smi-spec.io/v1alpha4
-kind: UDPRoute
-metadata: {{name: udp, namespace: shop}}
-spec: {{matches: {{ports: [5432]}}}}
-"""
-
-
 GROUP = "{kind: HTTPRouteGroup, name: routes}"
 
 
@@ -164,13 +136,6 @@ def test_no_target_at_all(tmp_path: Path) -> None:
     )
     decision = policy_of(tmp_path, typo).decide(call())
     assert "this one is for shop/webb:\nTrafficTarget shop/buyers at 0.yaml:28" in told(decision)
-
-
-NAMESPACE = """
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop, annotations: {tulle.dev/traffic-policy: permissive}}
-"""
 
 
 def test_a_permissive_namespace_lets_anyone_in_and_is_named(tmp_path: Path) -> None:

@@ -9,41 +9,7 @@ import pytest
 
 from smi.model import PortKey
 from smi.policy import Call, Outcome
-from tests.unit.policy.meshes import BUYER, SHOP, call, is_allowed, outcomes, policy_of, told
-
-
-def leaf(name: str, *, account: str = "", protocol: str = "http", workload: str = "", annotation: str = "") -> str:
-    """A service of its own with one workload."""
-    annotations = f", annotations: {{{annotation}}}" if annotation else ""
-    return f"""
-apiVersion: v1
-kind: Service
-metadata: {{name: {name}, namespace: shop}}
-spec:
-  clusterIP: 10.96.1.{len(name)}
-  selector: {{app: {name}}}
-  ports: [{{name: {protocol}, port: 80, targetPort: 8080}}]
----
-apiVersion: tulle.dev/v1alpha1
-kind: Workload
-metadata: {{name: {workload or name}-0, namespace: shop, labels: {{app: {name}}}{annotations}}}
-spec: {{serviceAccountName: {account or name}, address: 10.0.1.{len(name)}}}
-"""
-
-
-def split(name: str = "split", *, matches: str = "", **weights: int) -> str:
-    backends = ", ".join(f"{{service: {service}, weight: {weight}}}" for service, weight in weights.items())
-    group = f"matches: [{{kind: HTTPRouteGroup, name: {matches}}}]" if matches else ""
-    return f"""
-apiVersion: split.smi-spec.io/v1alpha4
-kind: TrafficSplit
-metadata: {{name: {name}, namespace: shop}}
-spec:
-  service: web
-  backends: [{backends}]
-  {group}
-"""
-
+from tests.unit.policy.meshes import BUYER, SHOP, call, is_allowed, leaf, outcomes, policy_of, second, split, told
 
 CANARY = """
 apiVersion: specs.smi-spec.io/v1alpha4
@@ -112,19 +78,6 @@ def test_what_no_match_takes_goes_to_the_roots_own_endpoints(tmp_path: Path) -> 
     decision = policy.decide(call())
     assert outcomes(decision) == {"web:web": "allowed 1"}
     assert "the service's own endpoints" in told(decision)
-
-
-SECOND = """
-apiVersion: tulle.dev/v1alpha1
-kind: Workload
-metadata: {{name: {name}, namespace: shop, labels: {{app: web}}{annotations}}}
-spec: {{serviceAccountName: {account}, address: 10.0.0.{host}{more}}}
-"""
-
-
-def second(host: int, *, account: str = "web", annotation: str = "", more: str = "") -> str:
-    annotations = f", annotations: {{{annotation}}}" if annotation else ""
-    return SECOND.format(name=f"web-{host}", account=account, annotations=annotations, host=host, more=more)
 
 
 def test_each_class_behind_a_backend_is_judged(tmp_path: Path) -> None:
