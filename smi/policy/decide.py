@@ -63,7 +63,9 @@ class Policy:
         if service.headless and not explicit:
             return _HEADLESS, _own(call.to), None
         splits = list(self.ground.splits(call.to, frontend.protocol))
-        if not service.selector and frontend.rules == (_own(call.to),) and not explicit:
+        # A sidecar serves an address only if somebody is known behind it; a split out of force may leave one.
+        passed = bool(service.cluster_ips) or frontend.rules == (_own(call.to),)
+        if not service.selector and not explicit and call.to not in self.mesh.addresses and passed:
             return self._passed_through()
         for split, rule in splits:
             match = next((each for each in rule.matches if request and not misses(each, request)), None)

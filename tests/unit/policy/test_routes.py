@@ -143,6 +143,13 @@ spec: {{egress: {egress}}}
     assert "the service has no selector and no split" in told(decision)
 
 
+def test_a_service_without_selector_fails_where_a_sidecar_serves_its_address(tmp_path: Path) -> None:
+    policy = policy_of(tmp_path, SHOP.replace("selector: {app: web}", "selector: {}"), split(web=1))
+    served = call().to in policy.mesh.addresses
+    decision = policy.decide(call())
+    assert decision.share_of(Outcome.FAILED if served else Outcome.ALLOWED) == 1
+
+
 @pytest.mark.parametrize(
     ("replaced", "by", "says"),
     [
