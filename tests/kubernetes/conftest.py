@@ -23,10 +23,6 @@ VARIABLE = "TULLE_TEST_KUBECONFIG"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", f"kubernetes: needs a Kubernetes API server, named by {VARIABLE}")
-
-
 @dataclass(frozen=True)
 class Cluster:
     """A server with the CRDs, and a namespace for one module's objects. `created` are the answers to the CRDs."""

@@ -132,7 +132,6 @@ def test_every_version_that_is_decoded_is_served():
             assert kind.has_namespace == crd.namespaced
 
 
-@pytest.mark.skipif(find_kind("specs.smi-spec.io", "UDPRoute") is None, reason="older versions are not decoded yet")
 def test_every_version_that_is_served_is_decoded():
     decoded = {(kind.group, kind.name): set(kind.decoders) for kind in KINDS if kind.group}
     assert decoded == {crd.key: set(crd.schemas) for crd in CRDS}

@@ -14,18 +14,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from smi.conversion import convert
 from smi.decode import decode
 from smi.documents import parse
 from smi.objects import MeshObject
+from smi.quantities import weights_of
 from tests.kubernetes.api_server import MERGE_PATCH
 from tests.kubernetes.cases import ACCEPTED, Accepted
 from tests.kubernetes.conversion_webhook import running
 from tests.kubernetes.manifests import BY_KEY, CRDS
 from tests.kubernetes.pruning import pruned
 from tests.kubernetes.validation import errors
-
-convert = pytest.importorskip("smi.conversion", reason="conversion is not there yet").convert
-weights_of = pytest.importorskip("smi.quantities", reason="conversion is not there yet").weights_of
 
 _CONVERTED = [case for case in ACCEPTED if case.document["apiVersion"].partition("/")[0].endswith("smi-spec.io")]
 
