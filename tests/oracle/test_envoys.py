@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from tests.oracle.cases import random_case
 from tests.oracle.real_meshes import RealMeshes, Tally, real_meshes
+from tests.oracle.shrinking import pasteable
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
@@ -36,7 +37,8 @@ async def test_real_sidecars_agree(real: RealMeshes, meshes: int) -> None:
         case = random_case(seed, CALLS, real.layout)
         await real.serve(case)
         found = await real.disagreements(case, tally)
-        assert not found, "\n".join([f"mesh {seed}:", *found])
+        assert not found, "\n".join([f"mesh {seed}:", *found, pasteable([*case.documents])])
+        assert not await real.mesh.nacks(), f"mesh {seed} is rejected:\n{pasteable([*case.documents])}"
     print(tally)  # noqa: T201
     assert tally.outcomes[200] > meshes, "hardly anything was allowed"
     assert tally.outcomes[403] > meshes, "hardly anything was refused"
