@@ -26,6 +26,9 @@ def resolve_class(
 ) -> WorkloadClass:
     """The inbound side of the class `name`, of which `workload` is any member."""
     everyone = traffic_policy(declared, workload, findings) is TrafficPolicy.PERMISSIVE
+    if everyone and targets:
+        message = f"TrafficTargets for {workload.service_account} play no part: its policy is permissive"
+        findings.add(codes.POLICY_PERMISSIVE, message, workload)
     serving = _ports_by_number(workload, declared, findings)
     ports, access = [], []
     for number, (protocol, service_ports) in sorted(serving.items()):

@@ -171,6 +171,55 @@ PORT_AMBIGUOUS = define(
     effect="A TrafficTarget with it opens both target ports.",
     repair="Use target ports that are no Service ports, or accept that both are opened.",
 )
+ROOT_NOT_SPLIT = define(
+    "TL2120",
+    Severity.WARNING,
+    "root Service cannot be split",
+    cause="The root Service of a TrafficSplit is an ExternalName, is headless, or has no TCP port.",
+    effect="Calls to it go where they would without the split. Of a headless Service, only calls through the upstreams"
+    " of workloads in explicit mode are split.",
+    repair="Split a Service with a selector, a cluster IP and a TCP port.",
+)
+BACKEND_IS_ROOT = define(
+    "TL2121",
+    Severity.INFO,
+    "backend is the root of another split",
+    cause="A backend of a TrafficSplit is itself the root Service of another one.",
+    effect="Its part goes to that Service's own workloads: splits are not chained (SMI Traffic Split, Tradeoffs).",
+    repair="Nothing, if that is what you want; else name the other split's backends, with weights for each.",
+)
+SPLIT_SHADOWED = define(
+    "TL2122",
+    Severity.WARNING,
+    "split never reached",
+    cause="Older TrafficSplits of the same root Service name every HTTPRouteGroup that this one names.",
+    effect="The older ones, or the first by name, take all its requests; this one gets none.",
+    repair="Give it another HTTPRouteGroup, or put all backends into one split.",
+)
+BACKEND_WITHOUT_SELECTOR = define(
+    "TL2123",
+    Severity.WARNING,
+    "backend without selector",
+    cause="Calls are split to a Service without spec.selector, so that no workload can be behind it.",
+    effect="Its part of the calls fails with 503, or by a closed connection.",
+    repair="Give the Service a selector, or the backend the weight 0.",
+)
+NOTHING_MATCHED = define(
+    "TL2124",
+    Severity.WARNING,
+    "split without usable match",
+    cause="The HTTPRouteGroups that a TrafficSplit names hold no match, or only matches with errors.",
+    effect="The split takes no request; all go on to younger splits, and at last to the root Service.",
+    repair="Add a match to the HTTPRouteGroup, or correct the ones it has.",
+)
+POLICY_PERMISSIVE = define(
+    "TL2125",
+    Severity.INFO,
+    "TrafficTargets play no part",
+    cause="TrafficTargets name the account of a workload whose traffic policy is permissive.",
+    effect="Everything is allowed there, whatever they say.",
+    repair="Set tulle.dev/traffic-policy: smi on the namespace or the workload when they shall be in force.",
+)
 
 # Workloads, namespaces, scopes
 

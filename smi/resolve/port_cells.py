@@ -24,7 +24,7 @@ from smi.resolve.services import (
     shape_of,
     virtual_address,
 )
-from smi.resolve.splits import leads_to, resolve_frontend, resolve_splits
+from smi.resolve.splits import is_split, leads_to, resolve_frontend, resolve_splits
 
 
 class PortCells:
@@ -121,10 +121,10 @@ class PortCells:
         shape = self._shapes.values.get((key.namespace, key.service))
         if shape is None or shape.protocol(key.port) is None:
             return None
-        return virtual_address(key, shape, self._declared, self._is_root, findings)
+        return virtual_address(key, shape, self._declared, self._is_split, findings)
 
-    def _is_root(self, service: Key) -> bool:
-        return self._splits.get(service) is not None
+    def _is_split(self, key: PortKey) -> bool:
+        return is_split(self.frontends.get(key))
 
     # -- what follows what, beyond equal keys
 

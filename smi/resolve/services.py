@@ -161,20 +161,20 @@ def backend_of(key: PortKey, service: Service, resolved: ResolvedPort, plaintext
 
 
 def virtual_address(
-    key: PortKey, shape: Shape, declared: Declared, is_root: Callable[[Key], bool], findings: Findings
+    key: PortKey, shape: Shape, declared: Declared, is_split: Callable[[PortKey], bool], findings: Findings
 ) -> VirtualAddress | None:
     """The virtual addresses at which a port is served; of two Services on one address the older has it.
 
-    A Service without a selector is served by nothing that is known here: unless it is the root of a split, calls to
-    it are passed through to whatever serves its address.
+    A Service without a selector is served by nothing that is known here: unless a split is in force on this port,
+    calls to it are passed through to whatever serves its address.
     """
     service, protocol = shape.service, shape.protocol(key.port)
-    if protocol is None or not _is_served(service, is_root):
+    if protocol is None or not _is_served(service, key.port, is_split):
         return None
     mine = []
     for address in service.cluster_ips:
         wanting = declared.services_by_address.get((address, key.port)) or ()
-        holder = service if len(wanting) < 2 else _holder(wanting, declared, is_root) or service
+        holder = service if len(wanting) < 2 else _holder(wanting, key.port, declared, is_split) or service
         if holder is service or holder.ref == service.ref:
             mine.append(address)
         else:
@@ -183,13 +183,16 @@ def virtual_address(
     return VirtualAddress(key, protocol, tuple(mine)) if mine else None
 
 
-def _holder(wanting: Iterable[Key], declared: Declared, is_root: Callable[[Key], bool]) -> Service | None:
+def _holder(
+    wanting: Iterable[Key], port: int, declared: Declared, is_split: Callable[[PortKey], bool]
+) -> Service | None:
     services = (declared.services.get(key) for key in wanting)
-    return min((each for each in services if each is not None and _is_served(each, is_root)), key=age_key, default=None)
+    served = (each for each in services if each is not None and _is_served(each, port, is_split))
+    return min(served, key=age_key, default=None)
 
 
-def _is_served(service: Service, is_root: Callable[[Key], bool]) -> bool:
-    return bool(service.selector) or is_root((service.meta.namespace, service.meta.name))
+def _is_served(service: Service, port: int, is_split: Callable[[PortKey], bool]) -> bool:
+    return bool(service.selector) or is_split(PortKey(service.meta.namespace, service.meta.name, port))
 
 
 def headless_endpoints(

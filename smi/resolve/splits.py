@@ -31,15 +31,56 @@ def resolve_splits(root: Key, declared: Declared, findings: Findings) -> tuple[T
     splits = sorted((split for split in found if split is not None), key=age_key)
     if not splits:
         return None
-    if root not in declared.services:
-        for split in splits:
-            findings.add(codes.ROOT_SERVICE_MISSING, f"there is no Service {'/'.join(root)} to split", split)
     conditional = [split for split in splits if split.matches]
     unconditional = [split for split in splits if not split.matches]
     for loser in unconditional[1:]:
         message = f"{unconditional[0].ref} splits {'/'.join(root)} already, and is older"
         findings.add(codes.SPLIT_CONFLICT, message, loser)
-    return (*conditional, *unconditional[:1])
+    in_force = (*conditional, *unconditional[:1])
+    _explain_root(root, in_force, declared, findings)
+    _explain_backends_that_are_roots(root, in_force, declared, findings)
+    _explain_shadows(conditional, declared, findings)
+    return in_force
+
+
+def _explain_root(root: Key, splits: Iterable[TrafficSplit], declared: Declared, findings: Findings) -> None:
+    """Report a root whose calls cannot be split."""
+    name, service = "/".join(root), declared.services.get(root)
+    for split in splits:
+        if service is None:
+            findings.add(codes.ROOT_SERVICE_MISSING, f"there is no Service {name} to split", split)
+        elif service.external_name:
+            findings.add(codes.ROOT_NOT_SPLIT, f"Service {name} is an ExternalName: calls to it are not split", split)
+        elif all(port.transport != "TCP" for port in service.ports):
+            findings.add(codes.ROOT_NOT_SPLIT, f"Service {name} has no TCP port: nothing of it is split", split)
+        elif service.headless:
+            message = f"Service {name} is headless: calls to the addresses of its endpoints are not split"
+            findings.add(codes.ROOT_NOT_SPLIT, message, split)
+
+
+def _explain_backends_that_are_roots(
+    root: Key, splits: Iterable[TrafficSplit], declared: Declared, findings: Findings
+) -> None:
+    for split in splits:
+        for backend in split.backends:
+            key = (root[0], backend.service)
+            if key != root and declared.splits_by_root.of(key):
+                message = f"backend {backend.service} is split itself, which does not count for this split's part of it"
+                findings.add(codes.BACKEND_IS_ROOT, message, split)
+
+
+def _explain_shadows(conditional: Iterable[TrafficSplit], declared: Declared, findings: Findings) -> None:
+    """Report splits whose requests all go to older ones."""
+    taken: dict[str, TrafficSplit] = {}
+    for split in conditional:
+        groups = {ref.name for ref in split.matches}
+        if any((split.meta.namespace, name) not in declared.http_route_groups for name in groups):
+            continue  # it is ignored, and takes nothing from others
+        if groups <= taken.keys():
+            older = ", ".join(sorted({str(taken[name].ref) for name in groups}))
+            findings.add(codes.SPLIT_SHADOWED, f"every request that it matches goes to the older {older}", split)
+        for name in groups:
+            taken.setdefault(name, split)
 
 
 def resolve_frontend(
@@ -52,13 +93,29 @@ def resolve_frontend(
 ) -> Frontend:
     """The rules of one service port. What no split takes goes to the Service's own endpoints."""
     rules = []
+    applied = []
     for split in splits:
         matches = _matches(split, key, protocol, declared, findings)
         if matches is not None:
             rules.append(Rule(_backends(split, key, protocol, shapes, declared, findings), matches))
+            applied.append(split)
     if not rules or rules[-1].matches:
         rules.append(Rule((WeightedPort(key, 1),)))
+        if applied and not _can_be_served(key, shapes):
+            message = f"{key.service} has no selector: requests that no split matches fail"
+            findings.add(codes.BACKEND_WITHOUT_SELECTOR, message, applied[-1])
     return Frontend(key, protocol, tuple(rules))
+
+
+def is_split(frontend: Frontend | None) -> bool:
+    """Whether calls to this service port lead, or fail, differently from what they would without any split."""
+    return frontend is not None and frontend.rules != (Rule((WeightedPort(frontend.key, 1),)),)
+
+
+def _can_be_served(key: PortKey, shapes: Shapes) -> bool:
+    """Whether a Service can have endpoints: without a selector nobody knows what is behind it."""
+    shape = shapes.get((key.namespace, key.service))
+    return shape is not None and bool(shape.service.selector)
 
 
 def _matches(
@@ -85,7 +142,13 @@ def _matches(
             )
             return None
         matches.extend(group.matches)
-    return tuple(matches) or None
+    if not matches:
+        names = ", ".join(ref.name for ref in split.matches)
+        findings.add(
+            codes.NOTHING_MATCHED, f"HTTPRouteGroup {names} has no usable match: the split takes nothing", split
+        )
+        return None
+    return tuple(matches)
 
 
 def _backends(
@@ -101,12 +164,17 @@ def _backends(
             if backend.weight and spoken.is_http != protocol.is_http:
                 message = f"port {root.port} of {key.service} and of {root.service} differ in protocol"
                 findings.add(codes.PROTOCOL_MISMATCH, message, split)
+            if backend.weight and not _can_be_served(key, shapes):
+                message = f"backend {backend.service} has no selector: its part of the calls fails"
+                findings.add(codes.BACKEND_WITHOUT_SELECTOR, message, split)
             continue
         if backend.weight == 0:
             continue
         missing_weight = True
-        if (root.namespace, backend.service) not in declared.services:
-            findings.add(codes.BACKEND_MISSING, f"backend {backend.service} is not a Service: it gets nothing", split)
+        service = declared.services.get((root.namespace, backend.service))
+        if service is None or service.external_name:
+            reason = "is not a Service" if service is None else "is an ExternalName, which the mesh does not lead to"
+            findings.add(codes.BACKEND_MISSING, f"backend {backend.service} {reason}: it gets nothing", split)
         else:
             message = f"backend {backend.service} has no TCP port {root.port}: it gets nothing"
             findings.add(codes.BACKEND_LACKS_PORT, message, split)

@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from textwrap import dedent
 
 from ca.identity import TrustDomain, WorkloadIdentity
 from smi.codes import Code
+from smi.decode import decode
 from smi.diagnostics import Diagnostic
+from smi.documents import parse
 from smi.index import MeshIndex, MeshObjects, Upsert
 from smi.model import Access, Frontend, MeshSnapshot, PortKey, WorkloadClass, WorkloadKey
 from smi.objects import (
@@ -177,6 +181,22 @@ def mk_objects(*objects: MeshObject) -> MeshObjects:
 
 def mk_mesh(*objects: MeshObject) -> MeshSnapshot:
     return resolve(mk_objects(*objects))
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a text comes to: the mesh, and the codes of everything that is wrong with it, each once."""
+
+    mesh: MeshSnapshot
+    codes: set[str]
+
+
+def mk_written(*texts: str) -> Written:
+    """The mesh of documents as a person writes them."""
+    decoded = [decode(document) for text in texts for document in parse(dedent(text), "mesh.yaml")[0]]
+    mesh = mk_mesh(*(outcome.object for outcome in decoded if outcome.object is not None))
+    found = [finding for outcome in decoded for finding in outcome.diagnostics] + list(mesh.diagnostics)
+    return Written(mesh, {finding.code for finding in found})
 
 
 def reported(mesh: MeshSnapshot, code: Code) -> list[Diagnostic]:

@@ -58,12 +58,14 @@ def test_the_root_may_be_its_own_backend() -> None:
     mesh = shop(mk_split("shop", {"shop": 90, "v2": 10}), mk_workload("shop"))
     assert shares(mesh) == [{"shop": 90, "v2": 10}]
     assert addresses_of(mesh, "shop") == [("10.0.0.1", 80, True)], "its own endpoints, no second split"
+    assert not reported(mesh, codes.BACKEND_IS_ROOT)
 
 
 def test_a_backend_that_is_itself_split_is_not_split_again() -> None:
     mesh = shop(mk_split("shop", {"v1": 1}, name="a"), mk_split("v1", {"v2": 1}, name="b"))
     assert shares(mesh) == [{"v1": 1}]
     assert shares_of(mesh.frontends[key("v1")]) == [{"v2": 1}]
+    assert [found.object and found.object.name for found in reported(mesh, codes.BACKEND_IS_ROOT)] == ["a"]
 
 
 def test_the_root_may_select_the_backends_own_workloads() -> None:
@@ -103,7 +105,10 @@ def test_a_backend_of_weight_zero_may_be_missing() -> None:
 
 
 def test_a_backend_without_endpoints_keeps_its_part() -> None:
-    assert shares(shop(mk_split("shop", {"v1": 50, "v2": 50}), mk_workload("v1"))) == [{"v1": 50, "v2": 50}]
+    mesh = shop(mk_split("shop", {"v1": 50, "v2": 50}), mk_workload("v1"))
+    assert shares(mesh) == [{"v1": 50, "v2": 50}]
+    assert addresses_of(mesh, "v2") == [], "a cluster without endpoints answers 503"
+    assert "v2" in [found.object and found.object.name for found in reported(mesh, codes.SERVICE_WITHOUT_WORKLOADS)]
 
 
 def test_a_backend_without_the_port_is_left_out_on_that_port() -> None:
@@ -199,7 +204,51 @@ def test_a_group_of_another_kind_turns_the_split_off() -> None:
 
 
 def test_a_group_that_matches_nothing_takes_nothing() -> None:
-    assert shares(shop(mk_routes("empty"), mk_split("shop", {"v2": 1}, matches=("empty",)))) == WITHOUT_SPLIT
+    mesh = shop(mk_routes("empty"), mk_split("shop", {"v2": 1}, matches=("empty",)))
+    assert shares(mesh) == WITHOUT_SPLIT
+    assert reported(mesh, codes.NOTHING_MATCHED)
+
+
+def test_an_empty_group_beside_another_leaves_that_one_in_force() -> None:
+    mesh = shop(
+        mk_routes("empty"), mk_routes("canary", CANARY), mk_split("shop", {"v2": 1}, matches=("empty", "canary"))
+    )
+    assert shares(mesh) == [{"v2": 1}, {"shop": 1}]
+    assert mesh.frontends[key("shop")].rules[0].matches == (CANARY,)
+    assert not reported(mesh, codes.NOTHING_MATCHED)
+
+
+def test_without_age_splits_with_matches_go_by_name() -> None:
+    splits = [
+        mk_split("shop", {backend: 1}, name=name, matches=("canary",)) for name, backend in (("b", "v1"), ("a", "v2"))
+    ]
+    mesh = shop(mk_routes("canary", CANARY), *splits)
+    assert shares(mesh) == [{"v2": 1}, {"v1": 1}, {"shop": 1}]
+    assert shop(mk_routes("canary", CANARY), *reversed(splits)).frontends == mesh.frontends
+
+
+def test_a_split_whose_requests_all_go_to_an_older_one_is_reported() -> None:
+    young = mk_split("shop", {"v2": 1}, name="young", matches=("canary",), created=YOUNG)
+    mesh = shop(
+        mk_routes("canary", CANARY),
+        mk_routes("more", mk_match("other")),
+        mk_split("shop", {"v1": 1}, name="old", matches=("more", "canary"), created=OLD),
+        young,
+    )
+    assert shares(mesh) == [{"v1": 1}, {"v2": 1}, {"shop": 1}]
+    assert [found.object for found in reported(mesh, codes.SPLIT_SHADOWED)] == [young.ref]
+
+
+@pytest.mark.parametrize("older", [("more",), ("canary", "missing")])
+def test_a_split_that_gets_some_requests_is_not(older: tuple[str, ...]) -> None:
+    mesh = shop(
+        mk_routes("canary", CANARY),
+        mk_routes("more", mk_match("other")),
+        mk_split("shop", {"v1": 1}, name="old", matches=older, created=OLD),
+        mk_split("shop", {"v2": 1}, name="young", matches=("canary",), created=YOUNG),
+    )
+    assert {"v2": 1} in shares(mesh)
+    assert not reported(mesh, codes.SPLIT_SHADOWED)
 
 
 def test_matches_do_not_apply_to_bytes() -> None:
@@ -228,7 +277,33 @@ def test_a_backend_of_another_protocol_is_reported() -> None:
 def test_an_external_name_cannot_be_a_backend() -> None:
     mesh = shop(mk_service("out", external_name="example.com"), mk_split("shop", {"v1": 1, "out": 1}))
     assert shares(mesh) == [{"v1": 1}]
+    assert ["ExternalName" in found.message for found in reported(mesh, codes.BACKEND_MISSING)] == [True]
+
+
+def test_a_udp_port_is_no_port_of_a_backend() -> None:
+    udp = mk_service("dns", dataclasses.replace(mk_port(80), transport="UDP"))
+    mesh = shop(udp, mk_split("shop", {"v1": 1, "dns": 1}))
+    assert shares(mesh) == [{"v1": 1}]
     assert reported(mesh, codes.BACKEND_LACKS_PORT)
+
+
+def test_a_backend_without_selector_keeps_its_part_which_fails_and_is_reported() -> None:
+    mesh = shop(mk_service("bare", selector={}), mk_split("shop", {"v1": 1, "bare": 1}))
+    assert shares(mesh) == [{"v1": 1, "bare": 1}]
+    assert reported(mesh, codes.BACKEND_WITHOUT_SELECTOR)
+    quiet = shop(mk_service("bare", selector={}), mk_split("shop", {"v1": 1, "bare": 0}))
+    assert not reported(quiet, codes.BACKEND_WITHOUT_SELECTOR), "with weight 0 nothing fails"
+
+
+def test_a_bytes_root_with_an_http_backend_is_reported_too() -> None:
+    mesh = mk_mesh(mk_service("shop", mk_port(80, name="tcp")), mk_service("v1"), mk_split("shop", {"v1": 1}))
+    assert shares(mesh) == [{"v1": 1}]
+    assert reported(mesh, codes.PROTOCOL_MISMATCH)
+
+
+def test_http_1_and_2_may_share_a_split() -> None:
+    mesh = mk_mesh(mk_service("shop"), mk_service("v1", mk_port(80, name="grpc")), mk_split("shop", {"v1": 1}))
+    assert not reported(mesh, codes.PROTOCOL_MISMATCH)
 
 
 def test_the_backends_order_does_not_matter() -> None:
