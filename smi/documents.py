@@ -6,6 +6,7 @@ with `---` and read one by one, so that a broken one does not take its neighbour
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ MAX_DOCUMENTS = 20_000
 
 _SEPARATOR = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _CONTENT = re.compile(r"^(?!---)[ \t]*[^\s#]|^---[ \t]+[^\s#]", re.MULTILINE)
+_SURROGATES = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Path = tuple[str | int, ...]
@@ -126,7 +128,14 @@ def _only_directives(part: str) -> bool:
 def _tree(part: str, texts: Texts) -> Tree | None:
     """The value of one document. Raises TreeError for everything that is wrong with it."""
     try:
-        return build_tree(_PARSER(part).get_event, texts)
+        try:
+            return build_tree(_PARSER(part).get_event, texts)
+        except yaml.MarkedYAMLError:
+            # JSON writes characters beyond 16 bits as two escapes, which YAML refuses to read.
+            joined = _SURROGATES.sub(lambda pair: json.loads(f'"{pair[0]}"'), part)
+            if joined == part:
+                raise
+            return build_tree(_PARSER(joined).get_event, texts)
     except yaml.reader.ReaderError as error:
         position = error.position if isinstance(error.position, int) else 0
         raise TreeError(codes.BAD_YAML, part.count("\n", 0, position), _one_line(error.reason)) from error

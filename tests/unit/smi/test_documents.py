@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from textwrap import dedent
 
@@ -85,6 +86,12 @@ def test_scalars_mean_what_kubectl_takes_them_for(scalar, value):
     (document,) = values(f"key: {scalar}\n")
     assert document["key"] == value
     assert type(document["key"]) is type(value)
+
+
+def test_json_with_escapes_of_any_character_is_read():
+    value = {"a": "\U0001f600", "b": "\\\x00\t\u2028é"}
+    assert values(json.dumps(value)) == [value]
+    assert found(r'{"a": "\ud83d"}') == [("TL1003", 1)], "half a character is none"
 
 
 def test_items_of_a_list_are_documents():
