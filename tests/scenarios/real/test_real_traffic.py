@@ -60,10 +60,14 @@ async def test_real_sidecars_do_the_same(open_scene: OpenScene, name: str) -> No
             likely = endings(outcome, expected.asked)
             found = await asyncio.to_thread(real, scene, expected.asked, places, 10 if len(likely) == 1 else 300)
             wrong += [f"{expected.text}: {text}" for text in differences(likely, found)]
-    # The network is the module's, and the next mesh makes a bridge of its own.
-    await asyncio.to_thread(subprocess.run, ["ip", "link", "delete", "tulle0"], check=True)
+    without_bridge()
     assert tried or name == "egress", "nothing was tried"
     assert not wrong, "\n".join(wrong)
+
+
+def without_bridge() -> None:
+    """The network is the module's, and the next mesh makes a bridge of its own."""
+    subprocess.run(["ip", "link", "delete", "tulle0"], check=True)
 
 
 async def opened(scene: Scene, scenario: Scenario, world: World) -> None:
