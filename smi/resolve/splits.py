@@ -109,7 +109,9 @@ def resolve_frontend(
 
 def is_split(frontend: Frontend | None) -> bool:
     """Whether calls to this service port lead, or fail, differently from what they would without any split."""
-    return frontend is not None and frontend.rules != (Rule((WeightedPort(frontend.key, 1),)),)
+    return frontend is not None and any(
+        rule.matches or [backend.key for backend in rule.backends] != [frontend.key] for rule in frontend.rules
+    )
 
 
 def _can_be_served(key: PortKey, shapes: Shapes) -> bool:

@@ -43,11 +43,31 @@ class Oracle:
         return Verdict(shares, {name: {p: self.allows(p, call) for p in found} for name, found in places.items()})
 
     def passes_through(self, call: Call) -> bool:
-        """README: behind a redirect, a Service without selector and without a split is not the mesh's business."""
+        """README: behind a redirect, a Service without selector, and without a split in force, is not the mesh's
+        business.
+        """
         source = self.objects.workloads[call.source] if call.source else None
-        roots = {(split.meta.namespace, split.service) for split in self.objects.traffic_splits.values()}
-        unselective = not self.objects.services[call.service].selector and call.service not in roots
+        unselective = not self.objects.services[call.service].selector and not self.is_split(call)
         return source is not None and source.capture == "transparent" and unselective
+
+    def is_split(self, call: Call) -> bool:
+        """Whether some split could send some call to this port elsewhere than to the root, or let it fail."""
+        port, plain = self.port_of(call.service, call.port), True
+        for split in self.rooted(call.service):
+            groups = [self.objects.http_route_groups.get((split.meta.namespace, each.name)) for each in split.matches]
+            if split.matches:
+                wanted = None not in groups and any(group.matches for group in groups if group)
+                if wanted and port is not None and protocol_of(port)[0].is_http:
+                    return True
+            elif plain:
+                plain = False  # of several without matches the oldest counts
+                if set(self.weighted(split, call.port)) != {split.service}:
+                    return True
+        return False
+
+    def rooted(self, service: Key) -> list[TrafficSplit]:
+        splits = self.objects.traffic_splits.values()
+        return sorted((each for each in splits if (each.meta.namespace, each.service) == service), key=_age)
 
     # TrafficSplit
 
@@ -57,9 +77,7 @@ class Oracle:
         by age and name, then one without.
         """
         namespace, root = call.service
-        rooted = sorted(
-            (s for s in self.objects.traffic_splits.values() if (s.meta.namespace, s.service) == call.service), key=_age
-        )
+        rooted = self.rooted(call.service)
         port = self.port_of(call.service, call.port)
         if call.source is not None and port is not None:
             for split in rooted:

@@ -89,11 +89,11 @@ spec:
 
 
 @pytest.mark.parametrize("court", COURTS)
-def test_a_split_out_of_force_still_makes_its_root_a_service_of_the_mesh(court: Court) -> None:
-    """Calls to it fail; they do not pass through to whatever has the address."""
+def test_a_split_out_of_force_leaves_a_root_without_selector_alone(court: Court) -> None:
+    """Calls to it pass through to whatever has the address, as without the split."""
     objects = objects_of([*yaml.safe_load_all(ROOT_WITHOUT_SELECTOR)])
     said = court(objects).decide(Call(("shop", "client-0"), ("shop", "root"), 80))
-    assert same(said, Verdict({"root": Fraction(1)}, {"root": {}}))
+    assert same(said, Verdict({"passthrough": Fraction(1)}, {}))
 
 
 BEYOND_32_BITS = """
