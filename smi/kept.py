@@ -17,13 +17,14 @@ Conversion writes it and decoding reads it. What the version itself says wins ov
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 KEPT = "smi.tulle.dev/kept"
 
-_ENCODER = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def read(annotations: Mapping[str, object]) -> dict[str, Any] | None:
@@ -46,8 +47,10 @@ def read(annotations: Mapping[str, object]) -> dict[str, Any] | None:
 
 
 def written(kept: Mapping[str, Any]) -> str:
-    """The text of the annotation. TypeError, ValueError or RecursionError for what JSON cannot hold."""
-    return _ENCODER.encode(kept)
+    """The text of the annotation, keys in alphabetical order, values as written. What JSON cannot hold raises
+    TypeError, ValueError or RecursionError.
+    """
+    return _ENCODER.encode(dict(sorted(kept.items())))
 
 
 def restore_headers(matches: list[Any], kept_headers: list[Any]) -> list[Any]:
@@ -71,10 +74,12 @@ def restore_headers(matches: list[Any], kept_headers: list[Any]) -> list[Any]:
 
 def restore_udp_rules(rules: list[Any], kept: list[Any]) -> list[Any]:
     """The rules of a TrafficTarget with the kept ones back at their positions, or at the end of fewer rules."""
-    restored = list(rules)
+    own = iter(rules)
+    restored: list[Any] = []
     for position, rule in sorted(kept, key=lambda entry: int(entry[0])):
-        restored.insert(position, rule)
-    return restored
+        restored += itertools.islice(own, max(0, position - len(restored)))
+        restored.append(rule)
+    return restored + list(own)
 
 
 def match_name(match: dict[str, Any]) -> str | None:

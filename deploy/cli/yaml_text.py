@@ -10,6 +10,9 @@ import yaml
 from smi.scalars import resolve_plain
 from smi.tree import LinedList, LinedMapping
 
+_OTHER_BREAKS = frozenset("\x85\u2028\u2029")
+"""Line breaks of YAML 1.1 that are none in 1.2: only escaped are they read as they were."""
+
 
 class _Dumper(yaml.SafeDumper):
     """Block style, keys in their order, and no aliases: what is shared is written out."""
@@ -20,7 +23,10 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     """Quoted wherever it would be read as something else: PyYAML knows that of itself only for YAML 1.1."""
-    style = '"' if not isinstance(resolve_plain(text), str) else "|" if "\n" in text else None
+    if _OTHER_BREAKS & set(text) or not isinstance(resolve_plain(text), str):
+        style: str | None = '"'
+    else:
+        style = "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from smi.conversion import VERSIONS
 
+_texts = st.text("ab1-:\n\u00e9\U0001f600", max_size=5)  # all of Unicode would take a second to set up
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts, inner, max_size=3),
     max_leaves=6,
 )
 JUNK = st.sampled_from([5, "text", True, [], {}, [5], ["x", {}], {"x": 1}, [None]])

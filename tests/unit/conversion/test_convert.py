@@ -122,6 +122,13 @@ def test_matches_move_to_the_root_and_back(version):
         assert older["metadata"]["annotations"]["note"] == "x"
 
 
+def test_kept_headers_keep_their_order():
+    """The decoded object has them in this order: another one would look like a change."""
+    headers = {"x-b": "1", "x-a": "2"}
+    older = convert({**GROUP, "spec": {"matches": [{"name": "a", "headers": headers}]}}, "v1alpha1")
+    assert list(convert(older, "v1alpha4")["spec"]["matches"][0]["headers"]) == ["x-b", "x-a"]
+
+
 def test_headers_written_in_the_oldest_version_win_over_kept_ones():
     older = convert(GROUP, "v1alpha1")
     older["matches"][0]["headers"] = {"user-agent": "curl"}
