@@ -139,3 +139,15 @@ def journeys(draw, *, junk: bool, stops: int):
     group, kind, version = draw(st.sampled_from(PAIRS))
     versions = [draw(st.sampled_from(VERSIONS[group, kind])) for _ in range(stops)]
     return draw(written(group, kind, version, junk=junk)), *versions
+
+
+@st.composite
+def crossed(draw):
+    """An object in the form of one version, or of two at once, that claims to be of a third; and a version."""
+    group, kind, version = draw(st.sampled_from(PAIRS))
+    versions = st.sampled_from(VERSIONS[group, kind])
+    forms = [
+        draw(written(group, kind, draw(versions), junk=draw(st.booleans()))) for _ in range(draw(st.integers(1, 2)))
+    ]
+    fields = {key: value for form in forms for key, value in form.items()}
+    return {**fields, "apiVersion": f"{group}/{version}"}, draw(versions)

@@ -10,7 +10,7 @@ from smi.conversion import convert
 from smi.decode import decode
 from smi.documents import Document
 from smi.kept import KEPT
-from tests.unit.conversion.documents import journeys
+from tests.unit.conversion.documents import crossed, journeys
 
 
 def meaning(document: dict):
@@ -39,3 +39,11 @@ def test_an_object_with_mistakes_never_means_something_else_than_before(journey)
     meant = meaning(written)
     assert meant is None or meaning(convert(written, other)) == meant
     assert meant is None or meaning(convert(convert(written, other), last)) == meant
+
+
+@settings(max_examples=400, deadline=None)
+@given(crossed())
+def test_fields_of_another_version_do_not_change_what_is_in_force(case):
+    document, version = case
+    meant = meaning(document)
+    assert meant is None or meaning(convert(document, version)) == meant
