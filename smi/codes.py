@@ -61,7 +61,7 @@ FILE_TOO_LARGE = define(
     "TL1002",
     Severity.ERROR,
     "file too large",
-    cause="A file is larger than what is read from one file.",
+    cause="The file has more than 8 MiB.",
     effect="Its objects stay as they were when it was last read; nothing new is taken from it.",
     repair="Split it into several files.",
 )
@@ -85,7 +85,8 @@ TOO_COMPLEX = define(
     "TL1005",
     Severity.ERROR,
     "document too large or too deep",
-    cause="Nesting, the number of values, or what aliases expand to exceeds the limits of reading.",
+    cause="It is nested deeper than 64 levels, or holds more than a million values with its aliases expanded; or"
+    " the file has more than 20,000 documents.",
     effect="This document is not read; the other documents of the file are.",
     repair="Write it flatter, in several documents, or without aliases.",
 )
@@ -153,7 +154,7 @@ WRONG_TYPE = define(
     Severity.ERROR,
     "wrong type",
     cause="A field holds a text, number, boolean, list or mapping where another of these is expected.",
-    effect="The smallest part that can be left out without opening anything is not in force.",
+    effect="The field, or as much around it as its absence would open, is not in force: nothing is widened.",
     repair="Write a value of the expected type; texts that look like numbers or booleans need quotes.",
 )
 MISSING_FIELD = define(
@@ -161,7 +162,7 @@ MISSING_FIELD = define(
     Severity.ERROR,
     "missing field",
     cause="A required field is absent or empty.",
-    effect="The smallest part that can be left out without opening anything is not in force.",
+    effect="The field, or as much around it as its absence would open, is not in force: nothing is widened.",
     repair="Add the field.",
 )
 UNKNOWN_FIELD = define(
@@ -185,7 +186,7 @@ BAD_VALUE = define(
     Severity.ERROR,
     "invalid value",
     cause="A field holds a value outside of what it accepts.",
-    effect="The smallest part that can be left out without opening anything is not in force.",
+    effect="The field, or as much around it as its absence would open, is not in force: nothing is widened.",
     repair="Write one of the accepted values.",
 )
 DUPLICATE_ENTRY = define(
@@ -245,7 +246,7 @@ BAD_REGEX = define(
     "regular expression refused",
     cause="RE2 refuses the expression: it has no look-around or back references, and its size is limited.",
     effect="The match is left out: it matches nothing.",
-    repair="Write it in RE2 syntax.",
+    repair="Write it in the syntax of RE2, as in Go; for long alternatives use several matches.",
 )
 BAD_METHOD = define(
     "TL1203",
@@ -275,7 +276,7 @@ GRANTS_NOTHING = define(
     "TL1211",
     Severity.ERROR,
     "grants nothing",
-    cause="A TrafficTarget needs at least one source and, in v1alpha3, one rule; a rule's matches must not be empty.",
+    cause="A TrafficTarget has no source, or no rule in v1alpha3, or a rule whose list of matches is there and empty.",
     effect="The TrafficTarget allows nothing. What it allowed before is taken back.",
     repair="Add the missing entries, or remove the object.",
 )
@@ -342,7 +343,8 @@ KEPT_UNREADABLE = define(
     "TL1301",
     Severity.ERROR,
     "kept fields cannot be understood",
-    cause="The annotation smi.tulle.dev/kept for what a version cannot say is not what conversion writes or too long.",
+    cause="Conversion between versions stores in the annotation smi.tulle.dev/kept what the version has no field for."
+    " Here it is not what conversion writes, or longer than 256 KiB.",
     effect="The object is not in force, since what it kept may be a limit.",
     repair="Restore the annotation. If you remove it, write what it said in a version that has the fields.",
 )

@@ -135,7 +135,9 @@ class Derived(Source[K, V]):
         self.dirty[key] = None
 
     def invalidate(self) -> None:
-        self.dirty.update(dict.fromkeys(self._cells))
+        """Make every cell dirty, also one that came to nothing, as long as it read or reported something."""
+        for known in (self._cells, self._reads, self._troubled):
+            self.dirty.update(dict.fromkeys(known))
 
     def drain(self) -> dict[K, V | None]:
         """Which cells changed since the last call, and what they were then. Of output tables only."""

@@ -103,7 +103,8 @@ BACKEND_MISSING = define(
     Severity.WARNING,
     "backend missing",
     cause="A backend with a weight above 0 names no Service of the split's namespace.",
-    effect="The other backends share its part; without another one calls fail with 503.",
+    effect="The other backends share its part; without another one calls fail: HTTP with 503, TCP by a closed"
+    " connection.",
     repair="Create the Service, correct the name, or set the weight to 0 until it exists.",
 )
 BACKEND_LACKS_PORT = define(
@@ -127,7 +128,8 @@ MATCHES_NEED_HTTP = define(
     Severity.WARNING,
     "matches on a port that is not HTTP",
     cause="A TrafficSplit has matches, and its root Service a port that is not HTTP.",
-    effect="On that port the split does not apply: traffic goes to the root Service.",
+    effect="On that port the split does not apply: traffic goes to the root Service, or where a split without matches"
+    " sends it.",
     repair="Declare the port's protocol as HTTP, or use a split without matches.",
 )
 PROTOCOL_MISMATCH = define(
@@ -167,8 +169,9 @@ PORT_AMBIGUOUS = define(
     "TL2111",
     Severity.WARNING,
     "port means two things",
-    cause="A TCPRoute's port number is the port of a Service and also another target port of the same workload.",
-    effect="A TrafficTarget with it opens both target ports.",
+    cause="A port number of a TCPRoute or of destination.port is the port of a Service and also another target port of"
+    " the same workload.",
+    effect="The TrafficTarget with it opens both target ports.",
     repair="Use target ports that are no Service ports, or accept that both are opened.",
 )
 ROOT_NOT_SPLIT = define(
@@ -178,7 +181,7 @@ ROOT_NOT_SPLIT = define(
     cause="The root Service of a TrafficSplit is an ExternalName, is headless, or has no TCP port.",
     effect="Calls to it go where they would without the split. Of a headless Service, only calls through the upstreams"
     " of workloads in explicit mode are split.",
-    repair="Split a Service with a selector, a cluster IP and a TCP port.",
+    repair="Split a Service with a cluster IP and a TCP port.",
 )
 BACKEND_IS_ROOT = define(
     "TL2121",
@@ -218,7 +221,8 @@ POLICY_PERMISSIVE = define(
     "TrafficTargets play no part",
     cause="TrafficTargets name the account of a workload whose traffic policy is permissive.",
     effect="Everything is allowed there, whatever they say.",
-    repair="Set tulle.dev/traffic-policy: smi on the namespace or the workload when they shall be in force.",
+    repair="Nothing, if that is what you want; else set the annotation tulle.dev/traffic-policy: smi on the namespace"
+    " or the workload.",
 )
 
 # Workloads, namespaces, scopes

@@ -131,3 +131,36 @@ def test_a_cell_that_makes_its_own_table_dirty_is_our_own_mistake():
     table.touch("a")
     with pytest.raises(RuntimeError):
         graph.settle()
+
+
+@pytest.mark.parametrize("trace", ["another table", "a finding"])
+def test_a_cell_that_came_to_nothing_is_found_again_when_everything_is_computed_anew(trace):
+    graph, allowed = Graph(), False
+    other = Source(graph, {})
+
+    def compute(key, findings):
+        if trace == "another table":
+            other.get(key)
+        elif not allowed:
+            findings.add(CODE, "not allowed", SUBJECT)
+        return allowed or None
+
+    table: Derived[str, bool] = Derived(graph, compute)
+    table.touch("a")
+    graph.settle()
+    assert table.values == {}
+    allowed = True
+    graph.invalidate()
+    graph.settle()
+    assert table.values == {"a": True}
+    assert not list(graph.findings)
+
+
+def test_a_cell_of_nothing_is_forgotten(sheet):
+    for key in "abc":
+        sheet.put(key, None)
+    sheet.groups.discard("g", "a")
+    sheet.groups.discard("g", "b")
+    sheet.settle()
+    sheet.graph.invalidate()
+    assert [cell for cell in sheet.settle() if cell[0] == "parity"] == []
