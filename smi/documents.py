@@ -22,7 +22,7 @@ from smi.tree import LinedList, LinedMapping, Texts, Tree, TreeError, Value, bui
 MAX_TEXT = 8 * 1024 * 1024
 """Characters in one file."""
 MAX_DOCUMENTS = 20_000
-"""Documents in one file."""
+"""Documents in one file that lines of `---` separate, and as many again that lists have beyond their first item."""
 
 _SEPARATOR = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _CONTENT = re.compile(r"^(?!---)[ \t]*[^\s#]|^---[ \t]+[^\s#]", re.MULTILINE)
@@ -104,7 +104,7 @@ def parse_part(part: str, offset: int, file: str, texts: Texts) -> tuple[list[Do
         place = Location(file, offset + error.line + 1)
         return [], [error.code.diagnostic(error.reason, location=place)]
     if tree is not None and tree.value is not None:
-        _collect(file, offset, tree, documents, found)
+        _collect(file, offset, tree, texts, documents, found)
     return documents, found
 
 
@@ -151,11 +151,19 @@ def _one_line(reason: str) -> str:
     return " ".join(str(reason).split())[:200]
 
 
-def _collect(file: str, offset: int, tree: Tree, documents: list[Document], found: list[Diagnostic]) -> None:
-    """Append the document that `tree` is, or the items of the list that it is."""
+def _collect(
+    file: str, offset: int, tree: Tree, texts: Texts, documents: list[Document], found: list[Diagnostic]
+) -> None:
+    """Append the document that `tree` is, or the items of the list that it is, as many as the file may have."""
     waiting = [(tree.value, offset + tree.line + 1)]
     while waiting:
         value, line = waiting.pop()
+        if documents or found:
+            texts.listed += 1
+            if texts.listed > MAX_DOCUMENTS:
+                message = f"the lists of the file have more than {MAX_DOCUMENTS} items; the rest is not read"
+                found.append(codes.TOO_COMPLEX.diagnostic(message, location=Location(file, line)))
+                return
         if not isinstance(value, LinedMapping):
             message = "a document must be a mapping with apiVersion, kind and metadata"
             found.append(codes.NOT_AN_OBJECT.diagnostic(message, location=Location(file, line)))

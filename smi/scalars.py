@@ -53,7 +53,7 @@ def resolve_tagged(text: str, tag: str) -> Scalar:
     if tag in ("!", _STR):
         return text
     if tag not in _CORE:
-        raise TagError(f"the tag {tag} is not supported")
+        raise TagError(f"the tag {tag[:60]} is not supported")
     value = resolve_plain(text)
     expected = tag.rpartition(":")[2]
     fits = {
@@ -64,7 +64,7 @@ def resolve_tagged(text: str, tag: str) -> Scalar:
         "timestamp": True,
     }[expected]
     if not fits:
-        raise TagError(f"{text!r} is not a value of the tag !!{expected}")
+        raise TagError(f"{text[:60]!r} is not a value of the tag !!{expected}")
     if expected == "float":
         return float(value)  # type: ignore[arg-type]
     return text if expected == "timestamp" else value

@@ -84,6 +84,8 @@ class Texts:
         self.quoted: dict[str, str] = {}
         self.expanded = 0
         """Values that aliases stood for: all documents of a file share one limit."""
+        self.listed = 0
+        """Documents that are items of lists, beyond the first of each: all lists of a file share one limit."""
 
 
 def build_tree(next_event: Callable[[], Any], texts: Texts) -> Tree | None:
@@ -149,7 +151,7 @@ class _Builder:
         line, anchor = event.start_mark.line, event.anchor
         is_mapping = type(event) is yaml.MappingStartEvent
         if event.tag not in (_MAPPING_TAGS if is_mapping else _LIST_TAGS):
-            raise TreeError(codes.BAD_YAML, line, f"the tag {event.tag} is not supported here")
+            raise TreeError(codes.BAD_YAML, line, f"the tag {event.tag[:60]} is not supported here")
         depth += 1
         self._reach(depth, line)
         self._add(1, line)
@@ -199,10 +201,10 @@ class _Builder:
     def _alias(self, event: Any, depth: int) -> Value:
         line, name = event.start_mark.line, str(event.anchor)
         if name not in self._anchors:
-            raise TreeError(codes.BAD_YAML, line, f"the alias *{name} has no anchor before it")
+            raise TreeError(codes.BAD_YAML, line, f"the alias *{name[:60]} has no anchor before it")
         anchored = self._anchors[name]
         if anchored is None:
-            raise TreeError(codes.BAD_YAML, line, f"the alias *{name} stands inside of what it stands for")
+            raise TreeError(codes.BAD_YAML, line, f"the alias *{name[:60]} stands inside of what it stands for")
         self._reach(depth + anchored.height, line)
         self._add(anchored.size, line)
         self._texts.expanded += anchored.size

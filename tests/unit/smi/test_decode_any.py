@@ -9,12 +9,10 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from smi.codes import CODES
 from smi.decode import decode
-from smi.diagnostics import Severity
 from smi.documents import parse
-from smi.report import MAX_FINDINGS
 from smi.versions import KINDS
+from tests.unit.smi.outcomes import check
 
 FIELDS = re.findall(
     r"\S+",
@@ -49,28 +47,6 @@ specs = st.dictionaries(st.sampled_from(FIELDS), values, max_size=8)
 heads = st.sampled_from(
     [(f"{kind.group}/{version}".removeprefix("/"), kind.name) for kind in KINDS for version in kind.decoders]
 )
-
-
-def check(text):
-    documents, found = parse(text, "any.yaml")
-    lines = text.count("\n") + text.count("\r") + 2
-    for document in documents:
-        outcome = decode(document)
-        assert len(outcome.diagnostics) <= MAX_FINDINGS + 1
-        errors = [finding for finding in outcome.diagnostics if finding.severity is Severity.ERROR]
-        assert outcome.intact or outcome.diagnostics
-        if outcome.object is None and outcome.intact:
-            assert not errors
-        if outcome.object is not None:
-            assert outcome.ref == outcome.object.ref
-            assert outcome.object == decode(document).object
-        found.extend(outcome.diagnostics)
-    for finding in found:
-        assert finding.code in CODES
-        assert "\n" not in finding.message
-        assert len(finding.message) < 1000
-        assert finding.location is not None
-        assert 1 <= finding.location.line <= lines
 
 
 @given(st.text(max_size=400))

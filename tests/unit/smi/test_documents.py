@@ -173,6 +173,15 @@ def test_files_and_documents_are_limited(monkeypatch):
     assert [(finding.code, finding.location.line) for finding in wrong] == [("TL1005", 4)]
 
 
+def test_items_of_lists_are_limited_for_all_documents_of_a_file_together(monkeypatch):
+    monkeypatch.setattr(documents, "MAX_DOCUMENTS", 3)
+    one = "kind: List\nitems:\n- {a: 1}\n"
+    assert len(parse("---\n".join([one] * 3), "f.yaml")[0]) == 3
+    read, wrong = parse(f"{one}- {{b: 1}}\n- 3\n---\n{one}- {{c: 1}}\n- {{d: 1}}\n- {{e: 1}}\n---\nf: 1\n", "f.yaml")
+    assert [next(iter(document.value)) for document in read] == ["a", "b", "a", "c", "f"]
+    assert [(finding.code, finding.location.line) for finding in wrong] == [("TL1006", 5), ("TL1005", 11)]
+
+
 @pytest.mark.parametrize(
     "piece", ["[", "{a: ", "- ", "? ", "&a ", "%a\n---\n", "---\n", " ", "\t", "a", "'", "*a ", "!"]
 )

@@ -1,0 +1,80 @@
+"""Texts made to cost as much as possible cost little more than harmless ones of the same size.
+
+Time is that of the processor, so that a busy machine changes nothing; memory is the largest that the process had.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+import time
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from smi.decode import decode
+from smi.documents import MAX_TEXT, parse
+from tests.unit.smi.hostile import TEXTS
+from tests.unit.smi.outcomes import check_outcomes, lines_of
+
+SMALL = MAX_TEXT // 32
+HARMLESS = """---
+apiVersion: v1
+kind: Service
+metadata: {name: s%d, namespace: shop}
+spec:
+  selector: {app: api}
+  ports: [{port: 80, name: http}, {port: 443, name: https, targetPort: 8443}]
+"""
+
+
+def cost_of(text: str) -> tuple[float, float]:
+    """Seconds and MiB of reading a text; what is said of it must be in order."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
+    before = _status("VmRSS")
+    started = time.process_time()
+    documents, found = parse(text, "f.yaml")
+    outcomes = [decode(document) for document in documents]
+    seconds = time.process_time() - started
+    peak = _status("VmHWM") - before
+    check_outcomes(outcomes, found, lines=lines_of(text))
+    return seconds, peak
+
+
+def _status(field: str) -> float:
+    (kibibytes,) = re.findall(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(kibibytes) / 1024
+
+
+@cache
+def harmless(size: int) -> tuple[float, float]:
+    return cost_of("".join(HARMLESS % number for number in range(size // len(HARMLESS))))
+
+
+def check(name: str, size: int) -> None:
+    ordinary, ordinary_peak = harmless(size)
+    seconds, peak = cost_of(TEXTS[name](size))
+    assert seconds < 6 * ordinary + 0.5, f"{seconds:.2f} s, and {ordinary:.2f} s for what is harmless"
+    assert peak < 4 * ordinary_peak + 64, f"{peak:.0f} MiB, and {ordinary_peak:.0f} MiB for what is harmless"
+
+
+BOUNDED = [name for name in TEXTS if name != "expressions"]
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_a_hostile_text_costs_little_more_than_a_harmless_one(name: str) -> None:
+    check(name, SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="only each expression is limited yet, not all of an object together")
+def test_hostile_expressions_cost_little_more_than_a_harmless_text() -> None:
+    check("expressions", SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BOUNDED)
+def test_a_hostile_file_costs_little_more_than_a_harmless_one(name: str) -> None:
+    check(name, MAX_TEXT)
