@@ -131,6 +131,14 @@ def test_a_source_may_live_anywhere() -> None:
     assert allowed(written) == {who("client", "other"): ("api", "metrics")}
 
 
+def test_routes_of_another_namespace_are_none_of_the_targets() -> None:
+    elsewhere = SERVER.partition("---\n    apiVersion: specs")[0]
+    routes = SERVER.removeprefix(elsewhere).replace("namespace: ns", "namespace: other")
+    written = mk_written(elsewhere, routes, target())
+    assert allowed(written) == {}
+    assert codes.ROUTE_MISSING.code in written.codes
+
+
 @pytest.mark.parametrize("kind", ["Group", "User", "IdentityBinding", "serviceaccount"])
 def test_a_source_of_another_kind_is_left_out(kind: str) -> None:
     sources = f"[{{kind: {kind}, name: x, namespace: ns}}, {{kind: ServiceAccount, name: client, namespace: ns}}]"
