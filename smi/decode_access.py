@@ -15,7 +15,6 @@ from smi import codes
 from smi.decode_kept import PLACE, close_rest, kept_in
 from smi.fields import Fields
 from smi.kept import restore_udp_rules
-from smi.names import closest
 from smi.objects import AccessRule, Meta, Subject, TrafficTarget
 from smi.report import described, dotted
 
@@ -125,9 +124,8 @@ def _rules(spec: Fields, shape: TargetShape, kept: Mapping[str, Any]) -> Iterato
     for entry in entries:
         kind = entry.text("kind", required=True)
         if kind and kind not in ROUTE_KINDS:
-            meant = closest(kind, ROUTE_KINDS)
             expected = " or ".join(repr(word) for word in ROUTE_KINDS)
-            entry.wrong(codes.BAD_VALUE, "kind", expected, f"Did you mean {meant!r}?" if meant else "")
+            entry.wrong(codes.BAD_VALUE, "kind", expected, entry.report.guess(kind, ROUTE_KINDS))
         name = entry.subdomain("name", required=True)
         matches = _match_names(entry, kind)
         entry.close(all_limit=True)

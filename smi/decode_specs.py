@@ -14,9 +14,8 @@ from smi import codes
 from smi.decode_kept import PLACE, kept_in
 from smi.fields import Fields, is_port
 from smi.kept import restore_headers
-from smi.names import closest
 from smi.objects import HTTPMatch, HTTPRouteGroup, Meta, TCPRoute, UDPRoute
-from smi.patterns import fits_no_path, refusal
+from smi.patterns import Expressions, fits_no_path
 from smi.report import described, dotted
 
 METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
@@ -70,8 +69,9 @@ def decode_http_route_group(root: Fields, meta: Meta, shape: GroupShape) -> HTTP
     elif written == []:
         root.report.add_in_force(codes.MISSING_FIELD, holder.at("matches"), "no matches: the group matches nothing")
     matches: dict[str, HTTPMatch] = {}
+    expressions = Expressions()
     for entry in entries:
-        match = _http_match(entry)
+        match = _http_match(entry, expressions)
         if match is None:
             continue
         if match.name in matches:
@@ -146,19 +146,24 @@ def _holder_of_matches(root: Fields) -> Fields | None:
     return root.child("spec", required=True)
 
 
-def _http_match(entry: Fields) -> HTTPMatch | None:
+def _http_match(entry: Fields, expressions: Expressions) -> HTTPMatch | None:
     before = entry.report.left_out
     name = entry.text("name", required=True)
     if len(name) > MAX_MATCH_NAME:
         entry.wrong(codes.BAD_VALUE, "name", f"at most {MAX_MATCH_NAME} characters long")
-    match = HTTPMatch(name=name, path_regex=_path_regex(entry), methods=_methods(entry), headers=_headers(entry))
+    match = HTTPMatch(
+        name=name,
+        path_regex=_path_regex(entry, expressions),
+        methods=_methods(entry),
+        headers=_headers(entry, expressions),
+    )
     entry.close(all_limit=True)
     return match if entry.report.left_out == before else None
 
 
-def _path_regex(entry: Fields) -> str:
+def _path_regex(entry: Fields, expressions: Expressions) -> str:
     pattern = entry.text("pathRegex")
-    if reason := refusal(pattern):
+    if pattern and (reason := expressions.refusal(pattern)):
         _refuse(entry, "pathRegex", pattern, reason)
     elif pattern and fits_no_path(pattern):
         message = f"{dotted(entry.at('pathRegex'))}: no path begins with what {pattern[:60]!r} matches"
@@ -173,14 +178,12 @@ def _methods(entry: Fields) -> tuple[str, ...]:
         if isinstance(value, str) and (value == "*" or value in METHODS):
             methods[value] = None
             continue
-        meant = closest(value, METHODS) if isinstance(value, str) else None
-        hint = f"Did you mean {meant!r}?" if meant else ""
         message = f"{dotted(path)} must be an HTTP method or '*', found {described(value)}"
-        entry.report.add(codes.BAD_METHOD, path, message, hint)
+        entry.report.add(codes.BAD_METHOD, path, message, entry.report.guess(value, METHODS))
     return () if "*" in methods else tuple(methods)
 
 
-def _headers(entry: Fields) -> tuple[tuple[str, str], ...]:
+def _headers(entry: Fields, expressions: Expressions) -> tuple[tuple[str, str], ...]:
     """The headers, from both forms: a mapping, and the older list of mappings. All of them must match."""
     if isinstance(entry.raw("headers"), list):
         groups = list(entry.children("headers"))
@@ -196,7 +199,7 @@ def _headers(entry: Fields) -> tuple[tuple[str, str], ...]:
             elif not _HEADER_NAME.fullmatch(name) and name != ":authority":
                 message = f"{dotted(group.at(name))}: {name[:60]!r} is not the name of a header"
                 group.report.add(codes.BAD_VALUE, group.at(name), message)
-            elif reason := refusal(pattern):
+            elif reason := expressions.refusal(pattern):
                 _refuse(group, name, pattern, reason)
             else:
                 lower = name.lower()

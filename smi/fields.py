@@ -110,9 +110,8 @@ class Fields:
         allowed = [member.value for member in kind]
         if isinstance(value, str) and value in allowed:
             return kind(value)
-        meant = closest(value, allowed) if isinstance(value, str) else None
         expected = " or ".join(repr(word) for word in allowed)
-        self.wrong(codes.BAD_VALUE, key, expected, f"Did you mean {meant!r}?" if meant else "")
+        self.wrong(codes.BAD_VALUE, key, expected, self.report.guess(value, allowed))
         return when_wrong
 
     def child(self, key: str, *, required: bool = False) -> Fields | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from smi import codes
 from smi.codes import Code
 from smi.diagnostics import Diagnostic, ObjectRef, Severity
@@ -35,9 +37,16 @@ class Report:
 
     def unknown(self, code: Code, path: Path, word: str, known: list[str]) -> None:
         """Record that `word` is not one of the `known` fields at `path`, with the one that was perhaps meant."""
-        meant = closest(word, known) if len(self._found) < MAX_FINDINGS else None
-        hint = f"Did you mean {meant!r}?" if meant else ""
-        self.add(code, (*path, word), f"unknown field {dotted((*path, word))}", hint)
+        self.add(code, (*path, word), f"unknown field {dotted((*path, word))}", self.guess(word, known))
+
+    def guess(self, word: object, known: Sequence[str]) -> str:
+        """A hint at the one of the `known` words that was perhaps meant; none once findings are not listed any more,
+        since looking for it takes time.
+        """
+        if not isinstance(word, str) or len(self._found) >= MAX_FINDINGS:
+            return ""
+        meant = closest(word, known)
+        return f"Did you mean {meant!r}?" if meant else ""
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """All findings in the order of their lines."""
