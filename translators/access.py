@@ -18,8 +18,8 @@ from protos.envoy.extensions.filters.network.rbac import v3_pb2 as network_rbac
 from protos.envoy.type.matcher import v3_pb2 as matcher
 from smi.model import Access, Grant
 from smi.objects import HTTPMatch
-from smi.paths import DISGUISED_PATH
 from translators import names
+from translators.disguises import plain_path
 from translators.headers import HEADERS, cleaning
 from translators.http import stale_connection_retry, unlimited
 from translators.matching import header_matchers, lookalike_headers, path_regex
@@ -94,14 +94,11 @@ def _request(match: HTTPMatch) -> rbac.Permission:
     """Requests that `match` means, without those that only look like it to us. To be copied, not changed."""
     rules = [rbac.Permission(header=header) for header in header_matchers(match)]
     if match.path_regex:
-        rules.append(_path(path_regex(match.path_regex)))
-        rules.append(rbac.Permission(not_rule=_path(matcher.RegexMatcher(regex=DISGUISED_PATH))))
+        path = matcher.StringMatcher(safe_regex=path_regex(match.path_regex))
+        rules.append(rbac.Permission(url_path=matcher.PathMatcher(path=path)))
+        rules.append(plain_path())
     lookalikes = (rbac.Permission(header=header) for header in lookalike_headers(match))
     rules.extend(rbac.Permission(not_rule=lookalike) for lookalike in lookalikes)
     if not rules:
         return _ANYTHING
     return rbac.Permission(and_rules=rbac.Permission.Set(rules=rules))
-
-
-def _path(regex: matcher.RegexMatcher) -> rbac.Permission:
-    return rbac.Permission(url_path=matcher.PathMatcher(path=matcher.StringMatcher(safe_regex=regex)))

@@ -21,6 +21,7 @@ from smi.model import InboundListener, InboundPort
 from smi.objects import CaptureMode, MtlsMode
 from translators import names, tls
 from translators.access import DENY_ALL, HTTP_RBAC
+from translators.disguises import disguise_filter
 from translators.gate import GATE_TYPE
 from translators.headers import cleaning_filter
 from translators.http import connection_manager, set_manager
@@ -127,7 +128,7 @@ def _manager(port: int, mesh: bool) -> hcm.HttpConnectionManager:
     out. To be copied, not changed.
     """
     base = hcm.HttpFilter(name=HTTP_RBAC, typed_config=packed(http_rbac.RBAC(rules=DENY_ALL)))
-    filters = [cleaning_filter(), base]
+    filters = [cleaning_filter(), disguise_filter(), base]
     manager = connection_manager(stat_prefix="inbound", routes="", access_log=inbound_http_log(port), filters=filters)
     manager.normalize_path.CopyFrom(BoolValue(value=True))
     manager.merge_slashes = True

@@ -68,6 +68,7 @@ def _request(proxy: Proxy, chain: Chain, manager: Manager, place: Place, asked: 
         seen = cleaning.applied(seen)
         if way is not None and name in routes.cleaning:
             seen = routes.cleaning[name].applied(seen)
+    seen = manager.shadowed(seen)
     for name, base in manager.rules:
         rules = routes.rules.get(name, base) if way is not None else base
         if rules is not None and not rules(seen):

@@ -13,6 +13,7 @@ class Asked:
 
     `caller`: the SPIFFE ID proved, if any. `headers`: by lower-case name, `:method` and `:authority` among them; values
     of a repeated one joined with commas; `lines` has each of them by itself. `port`: the one that was called.
+    `shadowed`: what a filter with shadow rules has found, `allowed` or `denied`.
     """
 
     caller: str | None
@@ -20,6 +21,7 @@ class Asked:
     headers: Mapping[str, str] = field(default_factory=dict)
     lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     port: int = 0
+    shadowed: str = ""
 
 
 def headers_of(method: str, authority: str, headers: tuple[tuple[str, str], ...]) -> dict[str, str]:

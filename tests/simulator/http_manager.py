@@ -22,15 +22,22 @@ _KEEP = (HttpConnectionManager.IMPLEMENTATION_SPECIFIC_DEFAULT, HttpConnectionMa
 class Manager:
     """`routes`: the name of an RDS resource, or the bytes of routes of its own. `rules`: by name of the filter, what
     holds unless routes bring others; None lets everything pass. `cleaning`: by name of the filter, what is done to
-    headers before that, to which routes add.
+    headers before that, to which routes add. `shadow`: shadow rules, which come before the rules and decide nothing.
     """
 
     routes: str | bytes
     rules: tuple[tuple[str, Test | None], ...]
     cleaning: tuple[tuple[str, Cleaning], ...]
+    shadow: Test | None
     canonical: bool
     merge_slashes: bool
     unescape_slashes: bool
+
+    def shadowed(self, asked: Asked) -> Asked:
+        """The request with what shadow rules find."""
+        if self.shadow is None:
+            return asked
+        return replace(asked, shadowed="allowed" if self.shadow(asked) else "denied")
 
     def normalised(self, asked: Asked) -> Asked:
         """The request as its filters and routes see it. Raises BadPathError."""
@@ -69,6 +76,7 @@ def manager(body: bytes) -> Manager:
     only(unpacked(router.typed_config, Router), "suppress_envoy_headers")
     rules: list[tuple[str, Test | None]] = []
     cleaned: list[tuple[str, Cleaning]] = []
+    shadow: Test | None = None
     for each in filters:
         only(each, "name", "typed_config")
         if is_a(each.typed_config, HeaderMutation) and not rules:
@@ -79,12 +87,17 @@ def manager(body: bytes) -> Manager:
         if not is_a(each.typed_config, http_rbac.RBAC):
             raise NotUnderstoodError(f"HTTP filter {each.typed_config.type_url}")
         base = unpacked(each.typed_config, http_rbac.RBAC)
+        if base.HasField("shadow_rules") and shadow is None and not rules:
+            only(base, "shadow_rules")
+            shadow = rbac.compiled(base.shadow_rules)
+            continue
         only(base, "rules")
         rules.append((each.name, rbac.compiled(base.rules) if base.HasField("rules") else None))
     return Manager(
         routes=made.rds.route_config_name or made.route_config.SerializeToString(deterministic=True),
         rules=tuple(rules),
         cleaning=tuple(cleaned),
+        shadow=shadow,
         canonical=made.normalize_path.value,
         merge_slashes=made.merge_slashes,
         unescape_slashes=made.path_with_escaped_slashes_action == HttpConnectionManager.UNESCAPE_AND_FORWARD,

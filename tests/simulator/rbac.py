@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from protos.envoy.config.rbac.v3_pb2 import RBAC, Permission, Policy, Principal
+from protos.envoy.type.matcher.v3_pb2 import MetadataMatcher
 from tests.simulator import matching
 from tests.simulator.asked import Asked
 from tests.simulator.matching import Test
@@ -61,11 +62,29 @@ def _permission(permission: Permission) -> Test:
         case "destination_port":
             port = permission.destination_port
             return lambda asked: asked.port == port
+    return _of_request(permission)
+
+
+def _of_request(permission: Permission) -> Test:
+    match permission.WhichOneof("rule"):
         case "url_path":
             return matching.url_path(permission.url_path)
         case "header":
             return matching.header(permission.header)
+        case "metadata":
+            return _metadata(permission.metadata)
     raise NotUnderstoodError(f"permission {permission}")
+
+
+def _metadata(asked_for: MetadataMatcher) -> Test:
+    """What shadow rules have found."""
+    only(asked_for, "filter", "path", "value")
+    only(asked_for.value, "string_match")
+    only(asked_for.value.string_match, "exact")
+    place = (asked_for.filter, *(each.key for each in asked_for.path))
+    same("metadata", place, ("envoy.filters.http.rbac", "shadow_engine_result"))
+    expected = asked_for.value.string_match.exact
+    return lambda asked: asked.shadowed == expected
 
 
 def _any(tests: Iterable[Test]) -> Test:

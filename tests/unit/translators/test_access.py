@@ -13,6 +13,7 @@ from protos.envoy.extensions.filters.http.rbac import v3_pb2 as http_rbac
 from protos.envoy.extensions.filters.network.rbac import v3_pb2 as network_rbac
 from smi.model import MeshSnapshot
 from smi.objects import HTTPMatch, MeshObject
+from smi.paths import is_disguised
 from tests.simulator.asked import Asked
 from tests.simulator.rbac import allows
 from tests.unit.resolve.conftest import (
@@ -31,6 +32,7 @@ from tests.unit.resolve.conftest import (
 )
 from tests.unit.translators.conftest import Sent, manager_of, parts, sent, unpacked
 from translators.access import HTTP_RBAC
+from translators.disguises import DISGUISES, disguise_filter
 from translators.headers import HEADERS
 from xds.resource import TypeUrl
 
@@ -73,7 +75,8 @@ def may_call(
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
 ) -> bool:
-    return allows(http_rules(mesh), Asked(caller, path, {":method": method, **(headers or {})}))
+    found = "denied" if is_disguised(path) else "allowed"
+    return allows(http_rules(mesh), Asked(caller, path, {":method": method, **(headers or {})}, shadowed=found))
 
 
 def may_connect(mesh: MeshSnapshot, port: int | str, *, caller: str | None = CLIENT, to: int = 0) -> bool:
@@ -254,12 +257,15 @@ def test_every_way_in_passes_access_control(mtls: str) -> None:
     for chain in listener.filter_chains:
         manager = manager_of(chain)
         if manager is not None:
-            assert [each.name for each in manager.http_filters] == [HEADERS, HTTP_RBAC, "router"]
+            assert [each.name for each in manager.http_filters] == [HEADERS, DISGUISES, HTTP_RBAC, "router"]
         elif chain.name != "loop-guard":
             *gate, rules, _ = chain.filters
             assert rules.config_discovery.type_urls[0].endswith("network.rbac.v3.RBAC")
             assert not rules.config_discovery.HasField("default_config"), "before the rules come: closed"
             assert not any(each.config_discovery.HasField("default_config") for each in gate)
+
+
+_FINDER = unpacked(disguise_filter().typed_config, http_rbac.RBAC)
 
 
 @pytest.mark.parametrize("policy", ["smi", "permissive"])
@@ -268,5 +274,7 @@ def test_no_message_of_rules_is_missing_anywhere(policy: str) -> None:
     found = [part for root in made.messages.values() for part in parts(root)]
     holders = [part for part in found if isinstance(part, (http_rbac.RBAC, network_rbac.RBAC))]
     assert holders
-    assert all(holder.HasField("rules") for holder in holders)
+    assert all(holder.HasField("rules") or holder == _FINDER for holder in holders), (
+        "but for the one that only finds out"
+    )
     assert made.names(TypeUrl.EXTENSION)
