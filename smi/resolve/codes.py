@@ -28,7 +28,8 @@ SERVICE_WITHOUT_WORKLOADS = define(
     Severity.INFO,
     "Service selects nothing",
     cause="No Workload of the Service's namespace has all labels of its selector.",
-    effect="Calls to it fail with 503 until there is one.",
+    effect="Calls to it fail until there is one: HTTP with 503, TCP by a closed connection. As a backend of a"
+    " TrafficSplit it keeps its part, which fails too.",
     repair="Compare spec.selector with metadata.labels of the workloads meant.",
 )
 TARGET_PORT_MISSING = define(
@@ -43,15 +44,15 @@ PROTOCOL_CONFLICT = define(
     "TL2005",
     Severity.WARNING,
     "one port, two protocols",
-    cause="Two Services lead to one target port and declare different protocols for it.",
-    effect="The older Service's protocol is used on the server's side; calls through the other may fail.",
+    cause="Two Services lead to the same port of a workload and declare different protocols for it.",
+    effect="The workload's sidecar takes the protocol of the older Service; calls through the other may fail.",
     repair="Give both ports the same appProtocol.",
 )
 ADDRESS_CONFLICT = define(
     "TL2006",
     Severity.ERROR,
     "address already taken",
-    cause="Two objects claim the same address and port.",
+    cause="Two Services claim the same clusterIP and port, or two explicit Workloads the same port of one host.",
     effect="The older one, or the first by name, keeps it; the other is not served there. Nothing else is affected.",
     repair="Give one of them another address or port.",
 )
@@ -69,7 +70,7 @@ PLAINTEXT_ENDPOINT_DENIED = define(
     "endpoint left out",
     cause="A Service selects a workload without a sidecar, and MeshConfig has plaintextUpstreams: deny.",
     effect="That workload gets no traffic from the mesh.",
-    repair="Give it a sidecar, or set plaintextUpstreams: allow.",
+    repair="Give it a sidecar, or set plaintextUpstreams: allow in MeshConfig.",
 )
 APP_PORT_MISSING = define(
     "TL2009",
@@ -102,7 +103,8 @@ BACKEND_MISSING = define(
     "TL2103",
     Severity.WARNING,
     "backend missing",
-    cause="A backend with a weight above 0 names no Service of the split's namespace.",
+    cause="A backend with a weight above 0 names no Service of the split's namespace, or an ExternalName, which is"
+    " outside of the mesh.",
     effect="The other backends share its part; without another one calls fail: HTTP with 503, TCP by a closed"
     " connection.",
     repair="Create the Service, correct the name, or set the weight to 0 until it exists.",
@@ -111,8 +113,9 @@ BACKEND_LACKS_PORT = define(
     "TL2104",
     Severity.WARNING,
     "backend lacks the port",
-    cause="A backend Service has no port with the number of the root Service's port.",
-    effect="On that port the backend gets nothing; the other backends share its part.",
+    cause="A backend Service has no TCP port with the number of the root Service's port.",
+    effect="On that port the backend gets nothing (SMI Traffic Split, Ports); the other backends share its part, and"
+    " without another one calls fail.",
     repair="Add the port to the backend Service; its targetPort may differ.",
 )
 ALL_WEIGHTS_ZERO = define(
@@ -130,7 +133,7 @@ MATCHES_NEED_HTTP = define(
     cause="A TrafficSplit has matches, and its root Service a port that is not HTTP.",
     effect="On that port the split does not apply: traffic goes to the root Service, or where a split without matches"
     " sends it.",
-    repair="Declare the port's protocol as HTTP, or use a split without matches.",
+    repair="If the port speaks HTTP, set its appProtocol to http; else use a split without matches.",
 )
 PROTOCOL_MISMATCH = define(
     "TL2107",
@@ -145,7 +148,8 @@ ROUTE_MISSING = define(
     Severity.ERROR,
     "route missing",
     cause="A TrafficTarget's rule or a TrafficSplit's matches names a route that its namespace does not have.",
-    effect="The rule grants nothing; the split is ignored. It never widens to everything.",
+    effect="The rule grants nothing, and still limits the other rules of its TrafficTarget; a split is ignored. Neither"
+    " widens to everything.",
     repair="Create the route in the same namespace, or correct the name.",
 )
 MATCH_MISSING = define(
@@ -154,7 +158,7 @@ MATCH_MISSING = define(
     "match missing",
     cause="A TrafficTarget's rule lists a match that its HTTPRouteGroup does not have, or has in a broken form.",
     effect="That entry grants nothing; other entries are in force.",
-    repair="Correct the name under rules[].matches, or the match in the HTTPRouteGroup.",
+    repair="Correct the name under the rule's `matches`, or the match in the HTTPRouteGroup.",
 )
 
 HEADER_AMBIGUOUS = define(
@@ -172,7 +176,7 @@ PORT_AMBIGUOUS = define(
     cause="A port number of a TCPRoute or of destination.port is the port of a Service and also another target port of"
     " the same workload.",
     effect="The TrafficTarget with it opens both target ports.",
-    repair="Use target ports that are no Service ports, or accept that both are opened.",
+    repair="Nothing, if both may be opened; else give the Service a port that is no targetPort of the same workload.",
 )
 ROOT_NOT_SPLIT = define(
     "TL2120",
@@ -212,7 +216,7 @@ NOTHING_MATCHED = define(
     Severity.WARNING,
     "split without usable match",
     cause="The HTTPRouteGroups that a TrafficSplit names hold no match, or only matches with errors.",
-    effect="The split takes no request; all go on to younger splits, and at last to the root Service.",
+    effect="The split takes no request: they go where they would without it.",
     repair="Add a match to the HTTPRouteGroup, or correct the ones it has.",
 )
 POLICY_PERMISSIVE = define(
@@ -231,15 +235,16 @@ ANNOTATION_INVALID = define(
     "TL2201",
     Severity.ERROR,
     "annotation not understood",
-    cause="A tulle.dev annotation has a value that does not exist.",
-    effect="The strictest value is used in its place.",
-    repair="Correct the value.",
+    cause="An annotation of a namespace or workload, tulle.dev/traffic-policy or tulle.dev/mtls, has a value that does"
+    " not exist.",
+    effect="The strictest value is used in its place: smi, or strict.",
+    repair="Write smi or permissive for tulle.dev/traffic-policy, strict or permissive for tulle.dev/mtls.",
 )
 REACH_UNKNOWN = define(
     "TL2202",
     Severity.WARNING,
     "reach leads nowhere",
-    cause="The annotation tulle.dev/reaches names a namespace or Service in which nothing is.",
+    cause="The annotation tulle.dev/reaches names a namespace without Services, or a Service that does not exist.",
     effect="It adds nothing to what the workload can call through the mesh.",
     repair="Write `namespace` or `namespace/service`, separated by commas.",
 )
@@ -264,8 +269,8 @@ IDENTITY_INVALID = define(
     Severity.ERROR,
     "no identity possible",
     cause="The workload's namespace or service account cannot be a part of a SPIFFE ID.",
-    effect="The workload gets no certificate and takes no part in the mesh.",
-    repair="Use letters, digits, dots, dashes and underscores.",
+    effect="The workload gets no certificate and takes no part in the mesh: nothing is sent to it either.",
+    repair="Name it with letters, digits, dots, dashes and underscores only.",
 )
 TRUST_DOMAIN_FIXED = define(
     "TL2206",
