@@ -1,4 +1,4 @@
-"""The authority: a root, an intermediate below it, and the credentials they issue.
+"""The authority: a root, an intermediate below it, and the credentials they issue. The built-in `Issuer`.
 
 In: keys, identities, and the time. Out: certificates. It reads no clock and touches no file; `ca.state`
 keeps it.
@@ -19,7 +19,7 @@ from ca import profiles
 from ca.bundle import TrustBundle
 from ca.identity import SpiffeId, TrustDomain
 from ca.profiles import Validity
-from ca.signer import Signer, new_private_key, private_key_pem
+from ca.signer import Signer, SigningCertificate, new_private_key, private_key_pem
 from ca.svid import X509Svid
 
 ROOT_LIFETIME = timedelta(days=3650)
@@ -37,25 +37,33 @@ class AuthorityError(Exception):
     """A credential that cannot be issued; the text says why."""
 
 
-def create_root(trust_domain: TrustDomain, now: datetime) -> Signer:
-    """A new self-signed root for `trust_domain`."""
-    key = new_private_key()
-    validity = _validity(now - SIGNER_BACKDATE, now + ROOT_LIFETIME)
+def create_root(
+    trust_domain: TrustDomain,
+    now: datetime,
+    *,
+    key: ec.EllipticCurvePrivateKey | None = None,
+    not_before: datetime | None = None,
+) -> Signer:
+    """A new self-signed root for `trust_domain`, with a fresh key unless one is given.
+
+    `not_before` is for a successor: it may begin with its predecessor, since a clock that was wrong for a
+    moment must not leave a root whose life begins years from now.
+    """
+    key = key or new_private_key()
+    begins = now - SIGNER_BACKDATE
+    validity = _validity(min(begins, not_before or begins), now + ROOT_LIFETIME)
     builder = profiles.root(trust_domain, key.public_key(), validity)
     return Signer(builder.sign(key, hashes.SHA256()), key)
 
 
 def create_intermediate(root: Signer, now: datetime) -> Signer:
-    """A new intermediate below `root`, which it does not outlive. Raises AuthorityError when `root` is not
-    valid.
+    """A new intermediate below `root`, which it does not outlive, and with which it begins: a clock that was
+    wrong for a moment must not leave one of the future. Raises AuthorityError when `root` is not valid.
     """
-    _require_valid(root, "root", now)
+    require_valid(root, "root", now)
     key = new_private_key()
     parent = root.certificate
-    validity = _validity(
-        max(now - SIGNER_BACKDATE, parent.not_valid_before_utc),
-        min(now + INTERMEDIATE_LIFETIME, parent.not_valid_after_utc),
-    )
+    validity = _validity(parent.not_valid_before_utc, min(now + INTERMEDIATE_LIFETIME, parent.not_valid_after_utc))
     builder = profiles.intermediate(root.trust_domain, key.public_key(), validity, parent)
     return Signer(builder.sign(root.private_key, hashes.SHA256()), key)
 
@@ -64,7 +72,8 @@ def create_intermediate(root: Signer, now: datetime) -> Signer:
 class Authority:
     """Issues the credentials of one trust domain. ValueError when the intermediate is not the root's."""
 
-    root: Signer
+    root: SigningCertificate
+    """Its key is not needed here: it may be offline."""
     intermediate: Signer
 
     def __post_init__(self) -> None:
@@ -90,25 +99,9 @@ class Authority:
         return ends - now < INTERMEDIATE_RENEWAL and ends < self.root.certificate.not_valid_after_utc
 
     def issue(self, spiffe_id: SpiffeId, lifetime: timedelta, now: datetime, dns_names: Sequence[str] = ()) -> X509Svid:
-        """A credential with a fresh key, valid from shortly before `now` until `now + lifetime`, or until the
-        intermediate ends if that is earlier.
-
-        `dns_names` are for peers that check host names and know nothing of SPIFFE, as gRPC's own clients.
-        Raises AuthorityError for a foreign trust domain, a lifetime below a second, or a signer that is not
-        valid.
-        """
-        if spiffe_id.trust_domain != self.trust_domain:
-            raise AuthorityError(f"{spiffe_id} is not of trust domain {self.trust_domain}")
-        if lifetime < timedelta(seconds=1):
-            raise AuthorityError(f"a lifetime of {lifetime} is too short: certificates count whole seconds")
-        _require_valid(self.root, "root", now)
-        _require_valid(self.intermediate, "intermediate", now)
-        issuer = self.intermediate.certificate
-        validity = _validity(
-            max(now - LEAF_BACKDATE, issuer.not_valid_before_utc),
-            min(now + lifetime, issuer.not_valid_after_utc),
-        )
+        """See `Issuer.issue`. It ends with the intermediate, if that is earlier."""
         key = new_private_key()
+        validity = self._leaf_validity(spiffe_id, lifetime, now)
         return X509Svid(
             spiffe_id=spiffe_id,
             certificate_chain_pem=self._sign(spiffe_id, key.public_key(), validity, dns_names),
@@ -116,6 +109,27 @@ class Authority:
             issued_at=now,
             not_before=validity.not_before,
             not_after=validity.not_after,
+        )
+
+    def sign(
+        self, spiffe_id: SpiffeId, public_key: ec.EllipticCurvePublicKey, lifetime: timedelta, now: datetime
+    ) -> bytes:
+        """See `Issuer.sign`. It ends with the intermediate, if that is earlier."""
+        if public_key.curve.name != ec.SECP256R1.name:
+            raise AuthorityError(f"keys are of the curve P-256, not {public_key.curve.name}")
+        return self._sign(spiffe_id, public_key, self._leaf_validity(spiffe_id, lifetime, now), ())
+
+    def _leaf_validity(self, spiffe_id: SpiffeId, lifetime: timedelta, now: datetime) -> Validity:
+        if spiffe_id.trust_domain != self.trust_domain:
+            raise AuthorityError(f"{spiffe_id} is not of trust domain {self.trust_domain}")
+        if lifetime < timedelta(seconds=1):
+            raise AuthorityError(f"a lifetime of {lifetime} is too short: certificates count whole seconds")
+        require_valid(self.root, "root", now)
+        require_valid(self.intermediate, "intermediate", now)
+        issuer = self.intermediate.certificate
+        return _validity(
+            max(now - LEAF_BACKDATE, issuer.not_valid_before_utc),
+            min(now + lifetime, issuer.not_valid_after_utc),
         )
 
     def _sign(
@@ -135,7 +149,8 @@ def _validity(start: datetime, end: datetime) -> Validity:
     return Validity(start.replace(microsecond=0), end.replace(microsecond=0))
 
 
-def _require_valid(signer: Signer, role: str, now: datetime) -> None:
+def require_valid(signer: SigningCertificate, role: str, now: datetime) -> None:
+    """Raise AuthorityError unless `signer`, the root or intermediate that `role` says, is valid at `now`."""
     begins, ends = signer.certificate.not_valid_before_utc, signer.certificate.not_valid_after_utc
     if now < begins:
         raise AuthorityError(f"the {role} certificate is not valid before {begins}, and the clock says {now}")

@@ -37,6 +37,15 @@ class TrustBundle:
             raise BundleError(f"the bundle of {self.trust_domain} has no root for {self.trust_domain} itself")
         object.__setattr__(self, "roots", MappingProxyType(normal))
 
+    def federated(self, foreign: Mapping[TrustDomain, Iterable[bytes]]) -> TrustBundle:
+        """The same with the roots of other domains, each of which speaks for its own domain only.
+
+        Raises BundleError for the mesh's own domain: what else could sign its identities is not for others to say.
+        """
+        if self.trust_domain in foreign:
+            raise BundleError(f"{self.trust_domain} is the mesh's own trust domain: its roots cannot be added")
+        return TrustBundle(self.trust_domain, {**self.roots, **{name: tuple(pems) for name, pems in foreign.items()}})
+
     def pem(self, trust_domain: TrustDomain) -> bytes:
         """The roots of one domain as one PEM text; KeyError when the bundle does not know the domain."""
         return b"".join(self.roots[trust_domain])

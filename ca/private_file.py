@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -47,6 +48,26 @@ def require_private_directory(path: Path) -> None:
         raise StateError(f"{path} is not a directory")
     if found.st_mode & _OTHERS:
         raise StateError(f"{path} holds secrets and others can open it: run chmod 700 {path}")
+
+
+def require_private_tree(path: Path) -> None:
+    """Raise StateError unless `path` and everything below it belongs to this user, and nobody else can open it."""
+    _require_private(path)
+    if path.is_dir():
+        for entry in sorted(path.iterdir()):
+            require_private_tree(entry)
+
+
+def _require_private(path: Path) -> None:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise StateError(f"cannot open {path}: {error.strerror}") from error
+    if found.st_uid != os.geteuid():
+        raise StateError(f"{path} belongs to another user (id {found.st_uid}): run chown {os.geteuid()} {path}")
+    if found.st_mode & _OTHERS:
+        mode = 700 if stat.S_ISDIR(found.st_mode) else 600
+        raise StateError(f"{path} is secret and others can open it: run chmod {mode} {path}")
 
 
 def read_private(path: Path) -> bytes | None:
@@ -94,6 +115,26 @@ def remove_unfinished(directory: Path) -> None:
             leftover.unlink(missing_ok=True)
         except OSError as error:
             raise StateError(f"cannot remove {leftover}: {error.strerror}") from error
+
+
+def remove_private_tree(directory: Path) -> None:
+    """Remove `directory` and all files in it, and wait until that would survive a power failure."""
+    try:
+        shutil.rmtree(directory)
+        sync_directory(directory.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StateError(f"cannot remove {directory}: {error.strerror}") from error
+
+
+def remove_private(path: Path) -> None:
+    """Remove a file, if it is there, and wait until that would survive a power failure."""
+    try:
+        path.unlink(missing_ok=True)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise StateError(f"cannot remove {path}: {error.strerror}") from error
 
 
 def sync_directory(path: Path) -> None:

