@@ -21,26 +21,33 @@ from ca.root_files import (
     read_intermediate,
     read_root,
     read_signing_certificate,
+    root_folder,
     write_root,
 )
 from ca.rotation import Phase
 from ca.rotation_record import RotationRecord
+from ca.signer import SigningCertificate
 
 ROTATION = "rotation.json"
 JOIN_TOKEN_KEY = "join-token.key"
 
 
-def open_record(folder: Path, trust_domain: TrustDomain, now: datetime) -> RotationRecord:
-    """The record in `folder`. Raises StateError when it, or the roots it should be made from, are lost."""
+def open_record(
+    folder: Path, trust_domain: TrustDomain, now: datetime
+) -> tuple[RotationRecord, dict[str, SigningCertificate]]:
+    """The record in `folder`, and the roots it names by id, the older first. Raises StateError when it, or one
+    of them, is lost or damaged; then nothing is removed.
+    """
     for place in (folder, *(folder / ROOTS).glob("*/")):
         remove_unfinished(place)
     record = read_record(folder)
     if record is None:
         record = _first_record(folder, trust_domain, now)
         write_record(folder, record)
+    roots = {root: read_root(root_folder(folder, root), trust_domain) for root in record.roots}
     _remove_older_layout(folder, record)
     forget_other_roots(folder, record.roots)
-    return record
+    return record, roots
 
 
 def read_record(folder: Path) -> RotationRecord | None:

@@ -35,7 +35,7 @@ def write_root(folder: Path, root: SigningCertificate, intermediate: Signer | No
 
 def read_root(place: Path, trust_domain: TrustDomain) -> SigningCertificate:
     """The root in the directory `place`, a Signer unless its key is offline. Raises StateError when it is
-    missing, damaged, or of another trust domain.
+    missing, damaged, of another trust domain, or, below `roots`, another one than its directory says.
     """
     path = place / ROOT
     root = read_signing_certificate(path)
@@ -47,6 +47,8 @@ def read_root(place: Path, trust_domain: TrustDomain) -> SigningCertificate:
             f"{path} belongs to trust domain {root.trust_domain}, not {trust_domain}:"
             " keep that trust domain, or choose another state directory"
         )
+    if place.parent.name == ROOTS and place.name != root.id:
+        raise StateError(f"{path} is damaged: it is another root than its directory says; restore it from a backup")
     return root
 
 
@@ -57,8 +59,6 @@ def read_authority(folder: Path, root_id: str, trust_domain: TrustDomain, now: d
     """
     place = root_folder(folder, root_id)
     root = read_root(place, trust_domain)
-    if root.id != root_id:
-        raise StateError(f"{place / ROOT} is damaged: it is another root than its directory says; restore it")
     return read_intermediate(place, root) or renew(folder, root, now)
 
 

@@ -36,7 +36,6 @@ from ca.root_files import (
     forget_other_roots,
     read_authority,
     read_intermediate,
-    read_root,
     renew,
     root_folder,
     write_root,
@@ -239,8 +238,7 @@ def load_or_create(state_dir: Path, trust_domain: TrustDomain, now: datetime) ->
     require_private_tree(folder)
     lock = acquire(folder / _LOCK)
     try:
-        record = open_record(folder, trust_domain, now)
-        roots = {root: read_root(root_folder(folder, root), trust_domain) for root in record.roots}
+        record, roots = open_record(folder, trust_domain, now)
         if record.phase is Phase.PREPARED and roots[record.root].certificate.not_valid_after_utc <= now:
             # Nothing can be issued by the old root any more, and nothing that it issued counts.
             record = record.activated(now)

@@ -7,8 +7,8 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ca.authority import Authority
 from ca.identity import SpiffeId, TrustDomain
+from ca.issuer import Issuer
 from ca.state import load_or_create
 from tests.envoy.running_mesh import RunningMesh
 from translators.names import MESH_ALPN
@@ -16,14 +16,14 @@ from translators.names import MESH_ALPN
 DOMAIN = TrustDomain("cluster.local")
 
 
-def copied_authority(mesh: RunningMesh, folder: Path) -> Authority:
+def copied_authority(mesh: RunningMesh, folder: Path) -> Issuer:
     """The authority of `mesh` itself: from a copy in `folder`, since the control plane holds the lock."""
     shutil.copytree(mesh.state / "ca", folder / "ca")
-    with load_or_create(folder, DOMAIN, datetime.now(UTC)) as state:
-        return state.authority(datetime.now(UTC))
+    moment = datetime.now(UTC)
+    return load_or_create(folder, DOMAIN, moment).authority(moment)  # the copy stays open with its issuer
 
 
-def certificate_files(authority: Authority, folder: Path, owner: SpiffeId) -> tuple[Path, Path]:
+def certificate_files(authority: Issuer, folder: Path, owner: SpiffeId) -> tuple[Path, Path]:
     """A certificate of `authority` for `owner` and its key, as files in `folder`."""
     svid = authority.issue(owner, timedelta(hours=1), datetime.now(UTC))
     chain, key = folder / "chain.pem", folder / "key.pem"

@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from ca.authority import Authority, create_intermediate, create_root
 from ca.identity import SpiffeId
+from ca.issuer import Issuer
 from deploy.demo.waiting import eventually
 from tests.envoy.http_wire import PATIENCE, HttpConnection, ask, statuses
 from tests.envoy.mesh_certificates import DOMAIN, certificate_files, copied_authority, mesh_tls
@@ -381,12 +382,12 @@ async def alert(port: int, tls: ssl.SSLContext) -> str:
 
 
 @pytest.fixture
-def own_authority(mesh: RunningMesh, tmp_path: Path) -> Authority:
+def own_authority(mesh: RunningMesh, tmp_path: Path) -> Issuer:
     return copied_authority(mesh, tmp_path)
 
 
 async def test_without_a_certificate_of_the_mesh_nothing_is_answered(
-    mesh: RunningMesh, own_authority: Authority, tmp_path: Path
+    mesh: RunningMesh, own_authority: Issuer, tmp_path: Path
 ) -> None:
     mesh.apply("buyer.yaml", target("buyer", "http any", "tcp all-ports"))
     await http_becomes(mesh, "buyer", 200, "/a")
@@ -436,7 +437,7 @@ async def pretender(mesh: RunningMesh, certificate: tuple[Path, Path]) -> AsyncI
 
 
 async def test_a_server_with_another_identity_is_not_talked_to(
-    mesh: RunningMesh, own_authority: Authority, tmp_path: Path
+    mesh: RunningMesh, own_authority: Issuer, tmp_path: Path
 ) -> None:
     now = datetime.now(UTC)
     vault = SpiffeId(DOMAIN, "/ns/shop/sa/vault")
