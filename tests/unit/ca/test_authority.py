@@ -208,3 +208,52 @@ def test_no_text_form_shows_a_key(svid: X509Svid, authority: Authority, caplog: 
         assert secret not in text
     assert "<redacted>" in repr(svid)
     assert str(svid.spiffe_id) in str(svid)
+
+
+@given(
+    lifetime=st.timedeltas(timedelta(minutes=1), timedelta(days=90)),
+    skew=st.timedeltas(timedelta(seconds=-60), timedelta(seconds=60)),
+    jitter=st.floats(min_value=0, max_value=1, exclude_max=True),
+    age=AGES,
+)
+def test_clocks_that_differ_by_a_minute(
+    authority: Authority,
+    identity: WorkloadIdentity,
+    now: datetime,
+    lifetime: timedelta,
+    skew: timedelta,
+    jitter: float,
+    age: timedelta,
+) -> None:
+    """A peer whose clock is wrong by up to a minute accepts a leaf when it is new, and until it is replaced; only the
+    shortest lives are so short that a clock which is ahead sees the end first.
+    """
+    moment = now + age
+    current = Authority(authority.root, create_intermediate(authority.root, moment))
+    svid = current.issue(identity.spiffe_id, lifetime, moment)
+    replaced = renew_at(svid, jitter)
+    life = svid.not_after - svid.issued_at
+    assert moment < replaced < svid.not_after
+    for instant in (moment + skew, replaced + skew):
+        if instant <= svid.not_after or life > timedelta(minutes=5):
+            assert verify_svid(svid.certificate_chain_pem, current.bundle, min(instant, svid.not_after)) is not None
+    if life > timedelta(minutes=5):
+        assert replaced + skew < svid.not_after
+
+
+@given(wrong=st.timedeltas(timedelta(0), ROOT_LIFETIME - timedelta(days=1)), lifetime=LIFETIMES)
+def test_signers_made_by_a_clock_that_was_ahead(
+    authority: Authority,
+    identity: WorkloadIdentity,
+    trust_domain: TrustDomain,
+    now: datetime,
+    wrong: timedelta,
+    lifetime: timedelta,
+) -> None:
+    """The intermediate, and the root that follows this one, are good when the clock is right again."""
+    later = Authority(authority.root, create_intermediate(authority.root, now + wrong))
+    begins = authority.root.certificate.not_valid_before_utc
+    successor = create_root(trust_domain, now + wrong, not_before=begins)
+    for current in (later, Authority(successor, create_intermediate(successor, now + wrong))):
+        svid = current.issue(identity.spiffe_id, lifetime, now)
+        assert verify_svid(svid.certificate_chain_pem, current.bundle, now) == identity.spiffe_id

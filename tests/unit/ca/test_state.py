@@ -44,6 +44,8 @@ def names(folder: Path) -> list[str]:
 
 def place(folder: Path, name: str) -> Path:
     """The file or folder of that name below STATE/ca, of its one root if it is a root's."""
+    if name == "roots/ID":
+        return next((folder / "roots").iterdir())
     return folder if name == "." else next(folder.rglob(name))
 
 
@@ -106,7 +108,7 @@ def test_the_intermediate_is_renewed_and_stored(
 
 
 @pytest.mark.parametrize(
-    "name", [".", "roots", "root.pem", "intermediate.pem", "join-token.key", "rotation.json", "lock"]
+    "name", [".", "roots", "roots/ID", "root.pem", "intermediate.pem", "join-token.key", "rotation.json", "lock"]
 )
 @pytest.mark.parametrize("bit", [0o040, 0o004, 0o020])
 def test_what_others_can_open_is_refused(
@@ -121,6 +123,30 @@ def test_what_others_can_open_is_refused(
     assert "\n" not in str(refused.value)
     path.chmod(right)
     load_or_create(created.parent, trust_domain, now).close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("name", [".", "root.pem", "rotation.json"])
+def test_what_belongs_to_another_user_is_refused(
+    created: Path, trust_domain: TrustDomain, now: datetime, name: str
+) -> None:
+    path = place(created, name)
+    os.chown(path, 65_534, -1)
+    with pytest.raises(StateError, match=rf"belongs to another user \(id 65534\): run chown 0 {path}"):
+        load_or_create(created.parent, trust_domain, now)
+
+
+def test_files_of_others_and_lost_links_are_refused(created: Path, trust_domain: TrustDomain, now: datetime) -> None:
+    """Whatever lies in the directory: it may be the copy of a key."""
+    (created / "roots" / "backup").mkdir(mode=0o700)
+    path = created / "roots" / "backup" / "old.pem"
+    path.touch(mode=0o644)
+    with pytest.raises(StateError, match=f"run chmod 600 {path}"):
+        load_or_create(created.parent, trust_domain, now)
+    path.unlink()
+    path.symlink_to(created / "nowhere")
+    with pytest.raises(StateError, match=f"cannot open {path}: No such file"):
+        load_or_create(created.parent, trust_domain, now)
 
 
 def test_another_trust_domain(created: Path, now: datetime) -> None:
