@@ -22,6 +22,7 @@ from ca.root_files import (
     read_root,
     read_signing_certificate,
     root_folder,
+    stored_roots,
     write_root,
 )
 from ca.rotation import Phase
@@ -38,7 +39,7 @@ def open_record(
     """The record in `folder`, and the roots it names by id, the older first. Raises StateError when it, or one
     of them, is lost or damaged; then nothing is removed.
     """
-    for place in (folder, *(folder / ROOTS).glob("*/")):
+    for place in (folder, *stored_roots(folder)):
         remove_unfinished(place)
     record = read_record(folder)
     if record is None:
@@ -71,7 +72,7 @@ def _first_record(folder: Path, trust_domain: TrustDomain, now: datetime) -> Rot
     if (folder / ROOT).exists() or (folder / INTERMEDIATE).exists():
         return _taken_over(folder, trust_domain, now)
     # A root is stored before its intermediate, so an empty directory is all that a crash can leave instead.
-    stored = sorted(place.name for place in (folder / ROOTS).glob("*/") if any(place.iterdir()))
+    stored = [place.name for place in stored_roots(folder) if any(place.iterdir())]
     if len(stored) > 1:
         raise StateError(f"{folder / ROTATION} is missing, and says which root counts: restore it from a backup")
     complete = (folder / JOIN_TOKEN_KEY).exists()

@@ -6,6 +6,7 @@ whether a directory here counts at all is for `rotation.json` to say.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ca.signer import Signer, SigningCertificate, load_signing_certificate
 ROOTS = "roots"
 ROOT = "root.pem"
 INTERMEDIATE = "intermediate.pem"
+_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def root_folder(folder: Path, root: str) -> Path:
@@ -94,10 +96,14 @@ def renew(folder: Path, root: SigningCertificate, now: datetime) -> Authority:
     return Authority(root, intermediate)
 
 
+def stored_roots(folder: Path) -> list[Path]:
+    """The directories that are named as those of roots are; what else a person put beside them is left alone."""
+    return sorted(place for place in (folder / ROOTS).glob("*/") if _ID.fullmatch(place.name))
+
+
 def forget_other_roots(folder: Path, kept: tuple[str, ...]) -> None:
     """Remove the files of all roots but those in `kept`: what a rotation left, or an interrupted one."""
-    roots = folder / ROOTS
-    for place in sorted(roots.iterdir()) if roots.exists() else ():
+    for place in stored_roots(folder):
         if place.name not in kept:
             remove_private_tree(place)
 

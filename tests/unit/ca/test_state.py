@@ -147,6 +147,10 @@ def test_files_of_others_and_lost_links_are_refused(created: Path, trust_domain:
     path.symlink_to(created / "nowhere")
     with pytest.raises(StateError, match=f"cannot open {path}: No such file"):
         load_or_create(created.parent, trust_domain, now)
+    path.unlink()
+    path.touch(mode=0o600)
+    load_or_create(created.parent, trust_domain, now).close()
+    assert path.exists(), "what a person put there is not removed"
 
 
 def test_another_trust_domain(created: Path, now: datetime) -> None:
