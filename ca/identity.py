@@ -103,8 +103,68 @@ def workload_identity(trust_domain: TrustDomain, namespace: str, service_account
     return WorkloadIdentity(trust_domain, namespace, service_account)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ProxyIdentity:
+    """Who a proxy is towards the control plane: the sidecar of one workload. It is for xDS alone: nothing in the data
+    plane goes by this name, and no name of the data plane is of this form.
+
+    `spiffe://<trust domain>/tulle/proxy/<namespace>/<workload>/sa/<service account>`
+    """
+
+    trust_domain: TrustDomain
+    namespace: str
+    workload: str
+    service_account: str
+
+    def __post_init__(self) -> None:
+        _ = self.spiffe_id  # its rules are the rules here
+
+    @property
+    def spiffe_id(self) -> SpiffeId:
+        path = ("tulle", "proxy", self.namespace, self.workload, "sa", self.service_account)
+        for part in path:
+            if not _SEGMENT.fullmatch(part):
+                raise IdentityError(f"invalid name {part!r} in the identity of a proxy")
+        return SpiffeId(self.trust_domain, "/" + "/".join(path))
+
+    @property
+    def name(self) -> str:
+        """The workload as `namespace/workload`."""
+        return f"{self.namespace}/{self.workload}"
+
+    @property
+    def serves(self) -> WorkloadIdentity:
+        """Who the workload is in the data plane."""
+        return WorkloadIdentity(self.trust_domain, self.namespace, self.service_account)
+
+    @classmethod
+    def of(cls, identity: WorkloadIdentity, workload: str) -> ProxyIdentity:
+        """The proxy of the workload called `workload` in the namespace of `identity`."""
+        return cls(identity.trust_domain, identity.namespace, workload, identity.service_account)
+
+    @classmethod
+    def from_spiffe_id(cls, spiffe_id: SpiffeId) -> ProxyIdentity:
+        """The proxy named by `spiffe_id`; raises IdentityError when the ID names something else."""
+        match spiffe_id.path.split("/"):
+            case ["", "tulle", "proxy", namespace, workload, "sa", service_account]:
+                return cls(spiffe_id.trust_domain, namespace, workload, service_account)
+        raise IdentityError(f"{spiffe_id} does not name a proxy")
+
+    def __str__(self) -> str:
+        return str(self.spiffe_id)
+
+
+def proxy_id(identity: WorkloadIdentity, workload: str) -> SpiffeId:
+    """The SPIFFE ID of the proxy of the workload called `workload`, which is `identity` in the data plane."""
+    return ProxyIdentity.of(identity, workload).spiffe_id
+
+
 def control_plane_id(trust_domain: TrustDomain) -> SpiffeId:
     """The identity of the control plane itself: no workload can hold it, since its path is not of a
     workload's form.
     """
     return SpiffeId(trust_domain, "/tulle/control-plane")
+
+
+CONTROL_PLANE_NAME = "control-plane.tulle"
+"""The DNS name in the control plane's certificate and in no other, for clients that check names and not SPIFFE IDs."""

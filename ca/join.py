@@ -1,8 +1,8 @@
 """Join directories: `STATE/join/<namespace>/<workload>/` with what one sidecar needs to join, and nothing
 else.
 
-In: a token and the trust bundle. Out: the files `token` and `bundle.pem`, replaced by rename, so that an
-Envoy that watches the directory sees whole files only.
+In: tokens and the trust bundle. Out: the files `token` (for one exchange), `stream-token` (for a bare Envoy; may be
+missing) and `bundle.pem`, replaced by rename, so that whoever watches the directory sees whole files only.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ca.private_file import (
 )
 
 TOKEN = "token"
+STREAM_TOKEN = "stream-token"
 BUNDLE = "bundle.pem"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
@@ -34,8 +35,11 @@ def join_directory(state_dir: Path, namespace: str, workload: str) -> Path:
     return state_dir / "join" / namespace / workload
 
 
-def write_join(state_dir: Path, namespace: str, workload: str, token: str, bundle_pem: bytes) -> Path:
-    """Write both files where their content changed, readable by the owner alone; return their directory.
+def write_join(
+    state_dir: Path, namespace: str, workload: str, token: str, bundle_pem: bytes, *, stream_token: str | None = None
+) -> Path:
+    """Write the files where their content changed, readable by the owner alone; return their directory. Without a
+    `stream_token` there is no file of that name afterwards.
 
     The bundle comes first: a token is of no use to a sidecar that cannot recognise the control plane.
     Raises StateError when the names or the file system do not allow it.
@@ -45,9 +49,15 @@ def write_join(state_dir: Path, namespace: str, workload: str, token: str, bundl
     for private in (directory.parent.parent, directory.parent, directory):
         require_private_directory(private)
     remove_unfinished(directory)
-    for name, content in ((BUNDLE, bundle_pem), (TOKEN, token.encode("ascii"))):
+    for name, content in (
+        (BUNDLE, bundle_pem),
+        (TOKEN, token.encode("ascii")),
+        (STREAM_TOKEN, None if stream_token is None else stream_token.encode("ascii")),
+    ):
         path = directory / name
-        if read_private(path) != content:
+        if content is None:
+            _unlink(path)
+        elif read_private(path) != content:
             # Not durable: after a power failure the next start writes them again.
             write_private(path, content, durable=False)
     return directory
@@ -60,10 +70,17 @@ def remove_join(state_dir: Path, namespace: str, workload: str) -> None:
         return
     try:
         remove_unfinished(directory)
-        for name in (TOKEN, BUNDLE):
+        for name in (TOKEN, STREAM_TOKEN, BUNDLE):
             (directory / name).unlink(missing_ok=True)
         directory.rmdir()
         if not any(directory.parent.iterdir()):
             directory.parent.rmdir()
     except OSError as error:
         raise StateError(f"cannot remove {directory}: {error.strerror}") from error
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StateError(f"cannot remove {path}: {error.strerror}") from error

@@ -1,5 +1,7 @@
-"""Join tokens: what a sidecar shows the control plane on its first connection when no Kubernetes vouches
-for it.
+"""Tokens of workloads: what a sidecar shows the control plane when no Kubernetes vouches for it.
+
+A *join* token is exchanged for a certificate, once; a *stream* token opens streams until it expires. Neither is good
+for what the other is for.
 
 In: the key of the state directory, identities, the time. Out: signed JWTs (RFC 7519), and the claims of
 valid ones.
@@ -7,6 +9,7 @@ valid ones.
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,24 +27,29 @@ _ALGORITHM = "HS256"
 _WORKLOAD_CLAIM = "tulle/workload"
 _MAX_TIME = 253402300799
 """The last second of the year 9999, where `datetime` ends."""
+_TOKEN_ID = re.compile(r"[0-9a-f]{32}")
 
-Reason = Literal["size", "malformed", "signature", "audience", "expired"]
+_USE_CLAIM = "tulle/use"
+
+Use = Literal["join", "stream"]
+Reason = Literal["size", "malformed", "signature", "audience", "expired", "use"]
 
 
 class TokenError(Exception):
     """A token that proves nothing. `reason` is stable; the text never repeats the token."""
 
     def __init__(self, reason: Reason) -> None:
-        super().__init__(f"join token refused: {_EXPLANATIONS[reason]}")
+        super().__init__(f"token refused: {_EXPLANATIONS[reason]}")
         self.reason: Reason = reason
 
 
 _EXPLANATIONS: dict[Reason, str] = {
     "size": f"longer than {MAX_TOKEN_LENGTH} bytes",
-    "malformed": "not a join token",
+    "malformed": "not a token of Tulle",
     "signature": "not signed by this control plane",
     "audience": f"not meant for {AUDIENCE}",
     "expired": "expired",
+    "use": "meant for another use: a join token gets a certificate and opens no stream, a stream token the reverse",
 }
 
 
@@ -55,6 +63,7 @@ class JoinClaims:
     issued_at: datetime
     expires_at: datetime
     token_id: str
+    use: Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,9 @@ class JoinTokens:
         if len(self.key) != KEY_LENGTH:
             raise ValueError(f"the key of join tokens has {len(self.key)} bytes instead of {KEY_LENGTH}")
 
-    def issue(self, identity: WorkloadIdentity, workload: str, lifetime: timedelta, now: datetime) -> str:
+    def issue(
+        self, identity: WorkloadIdentity, workload: str, lifetime: timedelta, now: datetime, *, use: Use = "stream"
+    ) -> str:
         """A token for `workload` (`namespace/name`), valid until `now + lifetime`.
 
         Raises ValueError when `workload` is not in the namespace of `identity`: a caller's bug.
@@ -77,6 +88,7 @@ class JoinTokens:
         claims = {
             "sub": str(identity),
             _WORKLOAD_CLAIM: workload,
+            _USE_CLAIM: use,
             "aud": AUDIENCE,
             "iat": int(now.timestamp()),
             "exp": int((now + lifetime).timestamp()),
@@ -84,8 +96,8 @@ class JoinTokens:
         }
         return jwt.encode(claims, self.key, algorithm=_ALGORITHM)
 
-    def verify(self, token: str, now: datetime) -> JoinClaims:
-        """The claims of `token`; raises TokenError, and nothing else, for any text.
+    def verify(self, token: str, now: datetime, *, use: Use = "stream") -> JoinClaims:
+        """The claims of `token`, which must be for `use`; raises TokenError, and nothing else, for any text.
 
         An issue time in the future is accepted: the signature already tells whose it is, and a control
         plane whose clock was set back must not lock its own sidecars out.
@@ -97,6 +109,8 @@ class JoinTokens:
         claims = _read_claims(_decode(token, self.key))
         if claims.expires_at <= now:
             raise TokenError("expired")
+        if claims.use != use:
+            raise TokenError("use")
         return claims
 
 
@@ -110,7 +124,7 @@ def _decode(token: str, key: bytes) -> dict[str, Any]:
             # The library would read the clock of this process; the time here is an argument, checked by the
             # caller.
             options={
-                "require": ["sub", "aud", "iat", "exp", "jti", _WORKLOAD_CLAIM],
+                "require": ["sub", "aud", "iat", "exp", "jti", _WORKLOAD_CLAIM, _USE_CLAIM],
                 "strict_aud": True,
                 "verify_exp": False,
                 "verify_iat": False,
@@ -134,7 +148,8 @@ def _read_claims(claims: dict[str, Any]) -> JoinClaims:
             "exp": int(expires),
             "jti": str(token_id),
             "tulle/workload": str(workload),
-        } if 0 <= issued <= expires <= _MAX_TIME:
+            "tulle/use": ("join" | "stream") as use,
+        } if 0 <= issued <= expires <= _MAX_TIME and _TOKEN_ID.fullmatch(token_id):
             try:
                 identity = WorkloadIdentity.from_spiffe_id(SpiffeId.parse(subject))
             except IdentityError as error:
@@ -149,6 +164,7 @@ def _read_claims(claims: dict[str, Any]) -> JoinClaims:
         issued_at=datetime.fromtimestamp(issued, UTC),
         expires_at=datetime.fromtimestamp(expires, UTC),
         token_id=token_id,
+        use=use,
     )
 
 

@@ -33,10 +33,11 @@ def signed(
     claims = {
         "sub": str(identity),
         "tulle/workload": WORKLOAD,
+        "tulle/use": "stream",
         "aud": "tulle-xds",
         "iat": int(now.timestamp()),
         "exp": int((now + DAY).timestamp()),
-        "jti": "1",
+        "jti": "1f" * 16,
     } | changes
     kept = {name: value for name, value in claims.items() if value is not None}
     how.setdefault("algorithm", "HS256")
@@ -54,6 +55,16 @@ def test_round_trip(identity: WorkloadIdentity, now: datetime) -> None:
     assert claims.expires_at == (now + DAY).replace(microsecond=0)
 
 
+def test_a_token_is_good_for_one_use(identity: WorkloadIdentity, now: datetime) -> None:
+    join, stream = (TOKENS.issue(identity, WORKLOAD, DAY, now, use=use) for use in ("join", "stream"))
+    assert TOKENS.verify(join, now, use="join").use == "join"
+    assert TOKENS.verify(stream, now, use="stream").use == "stream"
+    for token, use in ((join, "stream"), (stream, "join")):
+        with pytest.raises(TokenError) as refused:
+            TOKENS.verify(token, now, use=use)
+        assert refused.value.reason == "use"
+
+
 def test_two_tokens_differ(identity: WorkloadIdentity, now: datetime) -> None:
     assert TOKENS.issue(identity, WORKLOAD, DAY, now) != TOKENS.issue(identity, WORKLOAD, DAY, now)
 
@@ -62,7 +73,7 @@ def test_wire_form(identity: WorkloadIdentity, now: datetime) -> None:
     header, payload, _ = TOKENS.issue(identity, WORKLOAD, DAY, now).split(".")
     assert json.loads(base64.urlsafe_b64decode(header + "==")) == {"alg": "HS256", "typ": "JWT"}
     claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
-    assert set(claims) == {"sub", "tulle/workload", "aud", "iat", "exp", "jti"}
+    assert set(claims) == {"sub", "tulle/workload", "tulle/use", "aud", "iat", "exp", "jti"}
 
 
 def test_expiry_is_exact(identity: WorkloadIdentity, now: datetime) -> None:
@@ -104,6 +115,13 @@ def test_another_key(identity: WorkloadIdentity, now: datetime) -> None:
         ({"tulle/workload": "bookstore/"}, "malformed"),
         ({"tulle/workload": None}, "malformed"),
         ({"jti": None}, "malformed"),
+        ({"jti": "1"}, "malformed"),
+        ({"jti": "1F" * 16}, "malformed"),
+        ({"jti": "1f" * 15 + "1\n"}, "malformed"),
+        ({"tulle/use": None}, "malformed"),
+        ({"tulle/use": "both"}, "malformed"),
+        ({"tulle/use": ["stream", "join"]}, "malformed"),
+        ({"tulle/use": "join"}, "use"),
     ],
 )
 def test_claims_that_are_refused(
