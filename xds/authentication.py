@@ -16,12 +16,14 @@ from typing import Any, Protocol
 class Peer:
     """The other end of a stream. ``metadata`` may hold tokens, so it is never printed.
 
-    ``spiffe_id`` is that of the client certificate, which TLS has verified; None without one.
+    ``spiffe_id`` is that of the client certificate, which TLS has verified; None without one. ``certificates`` is that
+    certificate and what came with it, in PEM, the leaf first; empty without one.
     """
 
     metadata: Mapping[str, str] = field(repr=False)
     spiffe_id: str | None
     address: str
+    certificates: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,14 @@ class Credential:
 
 
 class AuthenticationError(Exception):
-    """The peer has not proved who it is; the text goes to the peer and to the log, so it holds no token."""
+    """The peer has not proved who it is; the text goes to the peer and to the log, so it holds no token.
+
+    ``reason`` is the same in a word, to be counted: one of a few, never what the peer says.
+    """
+
+    def __init__(self, text: str, reason: str = "unproven") -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class Authenticator(Protocol):

@@ -66,11 +66,15 @@ def proxy_of(first: Any, credential: Credential, authorizer: Authorizer) -> str:
 
 
 def peer_of(context: Any) -> Peer:
-    spiffe = context.auth_context().get("peer_spiffe_id")
+    proved = context.auth_context()
+    spiffe = proved.get("peer_spiffe_id")
+    # The chain as gRPC gives it is without the leaf.
+    certificates = b"".join((*proved.get("x509_pem_cert", ()), *proved.get("x509_pem_cert_chain", ())))
     return Peer(
         metadata={key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)},
         spiffe_id=spiffe[0].decode() if spiffe else None,
         address=context.peer(),
+        certificates=certificates,
     )
 
 

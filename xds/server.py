@@ -1,12 +1,16 @@
 """The gRPC server: aggregated discovery (delta and SotW), client status, and health, over TLS.
 
-In: a ``Store``, who may connect, TLS credentials, an address. Out: streams.
+In: a ``Store``, who may connect, ports with their TLS credentials. Out: streams.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -22,8 +26,9 @@ from xds.options import OPTIONS
 from xds.overdue import Overdue
 from xds.presence import Observer, Presence
 from xds.records import Records
+from xds.refusal import Refused
 from xds.rejections import Rejections
-from xds.services import ADS, Services
+from xds.services import ADS, Call, Services
 from xds.status import ProxyRegister
 from xds.store import Store
 from xds.streams import EARLIEST, Gatekeepers, Streams
@@ -33,6 +38,15 @@ DRAIN_WINDOW = 5.0
 DRAIN_PER_STREAM = 0.01
 """Seconds of that for each stream: what another replica needs to take over a proxy."""
 _STOPPING = "the control plane is shutting down"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An ``address``, ``host:port``, and the TLS of whoever connects there."""
+
+    address: str
+    credentials: grpc.ServerCredentials
 
 
 class XdsServer:
@@ -40,6 +54,8 @@ class XdsServer:
 
     ``proxies`` says what every connected proxy holds, ``rejections`` what proxies do without, ``fanout`` whether
     changes are still on their way. ``operators`` tells who may ask for the client status of all proxies; None: nobody.
+    ``mtls`` is a second port for peers with a certificate, where everything is served just as on the first; after
+    ``start``, ``mtls_port`` is its number. ``calls`` are more methods, by their full name, which may raise ``Refused``.
     ``max_stream_age`` ends streams at about that many seconds, on connections that are told GOAWAY before, so that
     proxies connect anew and spread over the replicas; None: never.
     """
@@ -60,13 +76,16 @@ class XdsServer:
         admission: Admission | None = None,
         fanout: Fanout | None = None,
         max_stream_age: float | None = None,
+        mtls: Port | None = None,
+        calls: Mapping[str, Call] | None = None,
     ) -> None:
         self.proxies = ProxyRegister()
         self.metrics = metrics or Metrics()
         self.rejections = Rejections()
         self.fanout = fanout or Fanout()
-        self._credentials = credentials
-        self._address = address
+        self._ports = [Port(address, credentials), *(() if mtls is None else (mtls,))]
+        self._calls = {} if calls is None else dict(calls)
+        self.mtls_port = 0
         self._admission = admission or Admission()
         self.metrics.registry.register(self._admission)
         self.metrics.registry.register(self.rejections)
@@ -90,7 +109,7 @@ class XdsServer:
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
-        """Listen. Returns the port. Raises OSError when the address cannot be had."""
+        """Listen. Returns the port, the first one. Raises OSError when an address cannot be had."""
         server = grpc.aio.server(options=self._options)
         services = Services(
             {
@@ -98,17 +117,32 @@ class XdsServer:
                 f"{ADS}StreamAggregatedResources": self._streams.sotw,
                 f"{CSDS}StreamClientStatus": self._client_status.stream,
             },
-            {f"{CSDS}FetchClientStatus": self._client_status.fetch},
+            {f"{CSDS}FetchClientStatus": self._client_status.fetch}
+            | {method: self._answering(call) for method, call in self._calls.items()},
         )
         server.add_generic_rpc_handlers((services,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        try:
-            port = server.add_secure_port(self._address, self._credentials)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {self._address}: {error}") from error
+        numbers = [_listen(server, port) for port in self._ports]
         await server.start()
         self._server = server
-        return port
+        self.mtls_port = numbers[1] if len(numbers) > 1 else 0
+        return numbers[0]
+
+    def _answering(self, call: Call) -> Call:
+        async def answer(request: bytes, context: Any) -> bytes:
+            try:
+                return await call(request, context)
+            except Refused as refused:
+                self._streams.note(refused)
+                await context.abort(refused.code, refused.reason)
+            except (asyncio.CancelledError, grpc.aio.BaseError):
+                raise
+            except Exception:  # noqa: BLE001  # our bug: loud here, but its text may hold secrets
+                _log.exception("a call ended by an error of ours")
+                await context.abort(grpc.StatusCode.INTERNAL, "internal error of the control plane")
+            raise AssertionError("abort has raised")
+
+        return answer
 
     async def drain(self, over: float = DRAIN_WINDOW) -> None:
         """End every stream with UNAVAILABLE, at a moment of its own within ``over`` seconds (sooner where they are
@@ -142,3 +176,10 @@ class XdsServer:
             await stopping
         await self._streams.departed(grace)
         self._writes.close()
+
+
+def _listen(server: grpc.aio.Server, port: Port) -> int:
+    try:
+        return server.add_secure_port(port.address, port.credentials)
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {port.address}: {error}") from error

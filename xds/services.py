@@ -9,6 +9,8 @@ import grpc
 
 ADS = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 
+Call = Callable[[bytes, Any], Awaitable[bytes]]
+"""Answers a request; gets the bytes and gRPC's context."""
 _Handler = Callable[[Any, Any], Any]
 
 
@@ -20,7 +22,7 @@ class Services(grpc.GenericRpcHandler):
     def __init__(
         self,
         streams: Mapping[str, Callable[[Any], Awaitable[None]]],
-        calls: Mapping[str, Callable[[bytes, Any], Awaitable[bytes]]],
+        calls: Mapping[str, Call],
     ) -> None:
         self._streams = {method: _without_iterator(serve) for method, serve in streams.items()}
         self._calls = dict(calls)
