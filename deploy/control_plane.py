@@ -7,17 +7,20 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from ca.identity import IdentityError, TrustDomain
 from ca.secrets import trust_secret
+from ca.spent import SPENT_TOKENS, SpentTokens
 from ca.state import CaState, StateError, load_or_create
 from ca.tokens import JoinTokens
-from deploy.admission import JoinTokenAuthenticator, authorizer
+from deploy.admission import ByCertificateElse, NoStreamTokens, PeerCertificate, TokenAuthenticator, authorizer
 from deploy.clock import now
 from deploy.configuration import TRUST_SCOPE, encoded
 from deploy.directory import sorted_diagnostics
+from deploy.enrolment import Enrolment, Gate
 from deploy.garbage import collector_paused, settle_in
 from deploy.identities import Identities
 from deploy.intake import HOLD_OFF, Intake
@@ -27,10 +30,11 @@ from deploy.rejection_watch import RejectionWatch
 from deploy.report import mesh_report
 from deploy.server_certificate import ServerCertificate
 from smi.files import FileChange, FileSource
+from smi.model import WorkloadKey
 from xds.authentication import OperatorToken
 from xds.debug import DebugServer
 from xds.fanout import Fanout
-from xds.server import XdsServer
+from xds.server import Port, XdsServer
 from xds.store import ScopeChange, Store
 
 _log = logging.getLogger(__name__)
@@ -47,7 +51,9 @@ class ServeOptions:
     """What `tulle serve` is given. Addresses are `host:port`; port 0 takes a free one.
 
     Whoever presents `debug_token` may read the debug endpoint, and ask for the client status of proxies over xDS.
-    `hold_off`: seconds that a change waits at most for the fan-out before it.
+    `hold_off`: seconds that a change waits at most for the fan-out before it. `xds_mtls_address` None: the port after
+    that of `xds_address`. Without `stream_tokens`, tokens are good for enrolment only. `client_certificate_lifetime`
+    None: what the mesh says for all certificates.
     """
 
     directory: Path
@@ -56,6 +62,17 @@ class ServeOptions:
     state: Path
     debug_token: str | None = None
     hold_off: float = HOLD_OFF
+    xds_mtls_address: str | None = None
+    stream_tokens: bool = True
+    client_certificate_lifetime: timedelta | None = None
+
+    @property
+    def mtls_address(self) -> str:
+        """Where peers with a certificate connect to. ValueError when `xds_address` has no port."""
+        if self.xds_mtls_address is not None:
+            return self.xds_mtls_address
+        port = int(self.xds_address.rpartition(":")[2])
+        return _with_port(self.xds_address, port and port + 1)
 
 
 class ControlPlane:
@@ -74,8 +91,9 @@ class ControlPlane:
         settle_in()
         async with AsyncExitStack() as stack:
             state = stack.enter_context(_open_state(self._options.state, live.mesh.settings.trust_domain))
-            joins = JoinDirectories(self._options.state, state)
             try:
+                spent = stack.enter_context(SpentTokens(self._options.state / "ca" / SPENT_TOKENS, now()))
+                joins = JoinDirectories(self._options.state, state, spent, stream_tokens=self._options.stream_tokens)
                 joins.update(live.mesh.proxies)
             except (StateError, OSError) as error:
                 raise ServeError(str(error)) from None
@@ -83,7 +101,7 @@ class ControlPlane:
             store.apply([ScopeChange(TRUST_SCOPE, (trust,))])
             store.mark_ready()
             identities = Identities(state, store, lambda: live.mesh)
-            server = self._server(store, state, live, identities)
+            server = self._server(store, state, live, identities, _Joining(joins, spent))
             intake = Intake(_taking(live, joins), server.fanout, self._options.hold_off)
             rejected = RejectionWatch(server, live)
             await stack.enter_async_context(self._serving(server, store, live, rejected))
@@ -97,18 +115,38 @@ class ControlPlane:
             )
             _log.info("stopping; sidecars go on with what they have")
 
-    def _server(self, store: Store, state: CaState, live: LiveMesh, identities: Identities) -> XdsServer:
-        token = self._options.debug_token
-        return XdsServer(
-            store,
-            JoinTokenAuthenticator(JoinTokens(state.join_token_key)),
-            authorizer(lambda: live.mesh),
-            ServerCertificate(state).credentials(),
-            self._options.xds_address,
-            operators=None if token is None else OperatorToken(token),
-            observer=identities,
-            fanout=Fanout(self._options.hold_off),
+    def _server(
+        self, store: Store, state: CaState, live: LiveMesh, identities: Identities, joining: _Joining
+    ) -> XdsServer:
+        options, tokens, tls = self._options, JoinTokens(state.join_token_key), ServerCertificate(state)
+        certificates = PeerCertificate(lambda: state.bundle)
+        gate = Gate(certificates, TokenAuthenticator(tokens, "join"), joining.spent)
+        enrolment = Enrolment(
+            state,
+            gate,
+            lambda: live.mesh,
+            lambda: server.mtls_port,
+            joining.after_use(live),
+            lifetime=options.client_certificate_lifetime,
         )
+        try:
+            mtls = Port(options.mtls_address, tls.mtls_credentials())
+        except ValueError:
+            raise ServeError(f"{options.xds_address} is not HOST:PORT") from None
+        server = XdsServer(
+            store,
+            ByCertificateElse(certificates, TokenAuthenticator(tokens) if options.stream_tokens else NoStreamTokens()),
+            authorizer(lambda: live.mesh),
+            tls.credentials(),
+            options.xds_address,
+            operators=None if options.debug_token is None else OperatorToken(options.debug_token),
+            observer=identities,
+            fanout=Fanout(options.hold_off),
+            mtls=mtls,
+            calls=enrolment.calls,
+        )
+        server.metrics.registry.register(enrolment)
+        return server
 
     @asynccontextmanager
     async def _serving(
@@ -137,12 +175,32 @@ class ControlPlane:
             self._options.state / "join" / "NAMESPACE" / "WORKLOAD",
         )
         _log.info("xDS on %s", _with_port(self._options.xds_address, port))
+        _log.info("xDS with client certificates on %s", _with_port(self._options.mtls_address, server.mtls_port))
         _log.info("debug endpoint on http://%s", _with_port(self._options.debug_address, debug_port))
         try:
             yield
         finally:
             await debug.stop()
             await server.stop(_GRACE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Joining:
+    """What sidecars join with: their directories, and which of their tokens are used."""
+
+    directories: JoinDirectories
+    spent: SpentTokens
+
+    def after_use(self, live: LiveMesh) -> Callable[[WorkloadKey], None]:
+        """Gives a workload the next token. A state directory that cannot be written is retried with the next change."""
+
+        def give(key: WorkloadKey) -> None:
+            try:
+                self.directories.follow((key,), live.mesh.proxies)
+            except (StateError, OSError) as error:
+                _log.error("cannot write join directories: %s", error)  # a person's disk, not our bug
+
+        return give
 
 
 def _open_state(directory: Path, trust_domain: TrustDomain) -> CaState:

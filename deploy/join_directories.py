@@ -1,4 +1,4 @@
-"""STATE/join: for each workload with a sidecar a directory with its token and the trust bundle, kept fresh."""
+"""STATE/join: for each workload with a sidecar a directory with its tokens and the trust bundle, kept fresh."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from ca.join import join_directory, remove_join, write_join
+from ca.join import STREAM_TOKEN, TOKEN, join_directory, remove_join, write_join
+from ca.spent import SpentTokens
 from ca.state import CaState
-from ca.tokens import JoinTokens, TokenError
+from ca.tokens import JoinTokens, TokenError, Use
 from deploy.clock import now
 from smi.model import ProxyModel, WorkloadKey
 
@@ -21,11 +22,19 @@ REFRESH_SECONDS = 600.0
 
 
 class JoinDirectories:
-    """Writes what changed and nothing else, so that sidecars do not reread for nothing."""
+    """Writes what changed and nothing else, so that sidecars do not reread for nothing.
 
-    def __init__(self, state_dir: Path, state: CaState) -> None:
+    Join tokens are good until they are in `spent`; None: until they expire. Without `stream_tokens` none are written,
+    and old ones are removed.
+    """
+
+    def __init__(
+        self, state_dir: Path, state: CaState, spent: SpentTokens | None = None, *, stream_tokens: bool = True
+    ) -> None:
         self._root = state_dir
         self._state = state
+        self._spent = spent
+        self._stream_tokens = stream_tokens
         self._tokens = JoinTokens(state.join_token_key)
         self._owed: dict[WorkloadKey, None] = {}
 
@@ -55,23 +64,29 @@ class JoinDirectories:
             await asyncio.sleep(0)
 
     def _write(self, proxy: ProxyModel) -> None:
-        name = str(proxy.key)
-        token = self._kept(proxy, name) or self._tokens.issue(proxy.identity, name, TOKEN_LIFETIME, now())
-        bundle = self._state.authority(now()).bundle.own_pem
-        write_join(self._root, proxy.key.namespace, proxy.key.name, token, bundle)
+        bundle = self._state.bundle.own_pem
+        stream_token = self._token(proxy, "stream", STREAM_TOKEN) if self._stream_tokens else None
+        token = self._token(proxy, "join", TOKEN)
+        write_join(self._root, proxy.key.namespace, proxy.key.name, token, bundle, stream_token=stream_token)
+
+    def _token(self, proxy: ProxyModel, use: Use, file: str) -> str:
+        kept = self._kept(proxy, use, file)
+        return kept or self._tokens.issue(proxy.identity, str(proxy.key), TOKEN_LIFETIME, now(), use=use)
 
     def _remove(self, key: WorkloadKey) -> None:
         if join_directory(self._root, key.namespace, key.name).exists():
             remove_join(self._root, key.namespace, key.name)
             _log.info("removed the join directory of %s, which is no workload with a sidecar", key)
 
-    def _kept(self, proxy: ProxyModel, name: str) -> str | None:
+    def _kept(self, proxy: ProxyModel, use: Use, file: str) -> str | None:
         """The token that is there, if it is good for at least half of a life more."""
         try:
-            path = join_directory(self._root, proxy.key.namespace, proxy.key.name) / "token"
+            path = join_directory(self._root, proxy.key.namespace, proxy.key.name) / file
             token = path.read_text(encoding="ascii").strip()
-            claims = self._tokens.verify(token, now())
+            claims = self._tokens.verify(token, now(), use=use)
         except (OSError, UnicodeDecodeError, TokenError):
             return None
         fresh = claims.expires_at - now() > TOKEN_LIFETIME / 2
-        return token if fresh and claims.workload == name and claims.identity == proxy.identity else None
+        used = self._spent is not None and claims.token_id in self._spent
+        mine = claims.workload == str(proxy.key) and claims.identity == proxy.identity
+        return token if fresh and mine and not used else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -15,6 +16,16 @@ from deploy.control_plane import ControlPlane, ServeError, ServeOptions
 @click.command(short_help="Serve a directory of objects to sidecars.")
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--xds-address", default="127.0.0.1:15010", show_default=True, help="Where sidecars connect to.")
+@click.option(
+    "--xds-mtls-address",
+    metavar="ADDRESS",
+    help="Where sidecars connect to once they have a certificate.  [default: the port after that of --xds-address]",
+)
+@click.option(
+    "--stream-tokens/--no-stream-tokens",
+    default=True,
+    help="Whether a bare Envoy may stay with a token that is good until it expires (`tulle bootstrap`).",
+)
 @click.option("--debug-address", default="127.0.0.1:15014", show_default=True, help="Where people look.")
 @click.option(
     "--debug-token-file",
@@ -37,10 +48,12 @@ from deploy.control_plane import ControlPlane, ServeError, ServeOptions
     help="How long changes wait at most, and merge, while the one before is still being sent.",
 )
 @click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
-def serve(  # a command's options
+def serve(  # noqa: PLR0913  # a command's options
     *,
     directory: Path,
     xds_address: str,
+    xds_mtls_address: str | None,
+    stream_tokens: bool,
     debug_address: str,
     debug_token_file: Path | None,
     state: Path,
@@ -54,6 +67,7 @@ def serve(  # a command's options
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     token = _token(debug_token_file) if debug_token_file else None
     options = ServeOptions(directory, xds_address, debug_address, state, token, hold_off / 1000)
+    options = replace(options, xds_mtls_address=xds_mtls_address, stream_tokens=stream_tokens)
     try:
         asyncio.run(_run(options))
     except ServeError as error:

@@ -64,7 +64,7 @@ class LocalMesh:
         self._making_hosts = asyncio.Lock()
         self._control_plane: ManagedProcess | None = None
         self._session: aiohttp.ClientSession | None = None
-        self.xds_address = self.debug_address = ""
+        self.xds_address = self._xds_mtls_address = self.debug_address = ""
 
     async def __aenter__(self) -> Self:
         try:
@@ -72,8 +72,9 @@ class LocalMesh:
             if self._network is not None:
                 self._network.open()
             # A private network has all its ports to itself, and its bridge is no address that HeldPorts holds.
-            xds_port = 15010 if self._network is not None else self.ports.take()
+            xds_port, mtls_port = (15010, 15011) if self._network else (self.ports.take(), self.ports.take())
             self.xds_address = f"{self._xds_host}:{xds_port}"
+            self._xds_mtls_address = f"{self._xds_host}:{mtls_port}"
             self.debug_address = f"127.0.0.1:{self.ports.take()}"
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
             await self.start_control_plane()
@@ -99,7 +100,8 @@ class LocalMesh:
     async def start_control_plane(self) -> None:
         """Start `tulle serve` and wait until it is ready to serve."""
         command: list[str | Path] = [*TULLE, "serve", self.directory, "--state", self.state]
-        command += ["--xds-address", self.xds_address, "--debug-address", self.debug_address]
+        command += ["--xds-address", self.xds_address, "--xds-mtls-address", self._xds_mtls_address]
+        command += ["--debug-address", self.debug_address]
         started = self._control_plane = await self.processes.start("control-plane", command)
 
         async def ready() -> bool:

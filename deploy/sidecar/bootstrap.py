@@ -47,8 +47,9 @@ _SOL_SOCKET, _SO_MARK = 1, 36  # Linux, asm-generic/socket.h; Envoy wants the nu
 class BootstrapSettings:
     """All that differs between two sidecars' bootstraps.
 
-    `token_file` and `trust_file` are SDS files (see `deploy.sidecar.join`); Envoy watches their directory
-    and follows replacement by rename. `mark` is the SO_MARK of upstream connections, None for none.
+    `trust_file`, and `token_file` or `client_file`, are SDS files (see `deploy.sidecar.join`); Envoy watches their
+    directory and follows replacement by rename. `xds_port` is the one that takes what it is to show there. `mark` is
+    the SO_MARK of upstream connections, None for none.
     `max_connections` counts the downstream connections of all listeners but the metrics listener.
     """
 
@@ -57,10 +58,11 @@ class BootstrapSettings:
     control_plane: SpiffeId
     xds_host: str
     xds_port: int
-    token_file: str
     trust_file: str
     admin_port: int
     metrics_port: int
+    token_file: str | None = None
+    client_file: str | None = None
     metrics_host: str = "127.0.0.1"
     service_account: str | None = None
     capture: Capture = "explicit"
@@ -86,6 +88,7 @@ def bootstrap(settings: BootstrapSettings) -> Bootstrap:
                     settings.control_plane,
                     settings.token_file,
                     settings.trust_file,
+                    settings.client_file,
                 ),
                 admin_cluster(settings.admin_port),
             ],

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ca.identity import control_plane_id
+from ca.join import STREAM_TOKEN
 from deploy.sidecar import redirect
 from deploy.sidecar.bootstrap import BootstrapSettings, bootstrap, to_json
 from deploy.sidecar.errors import SidecarError
@@ -100,8 +101,8 @@ def sidecar(  # noqa: PLR0913, PLR0917 - one parameter per option
 ) -> None:
     """Run the Envoy of a workload in the foreground.
 
-    Token and trust bundle are kept fresh from the join directory. SIGTERM drains, then ends Envoy; SIGINT
-    ends it at once; the exit code is Envoy's.
+    It exchanges the token of the join directory for a certificate, and renews that in time.
+    SIGTERM drains, then ends Envoy; SIGINT ends it at once; the exit code is Envoy's.
     """
     options = SidecarOptions(
         namespace=name[0],
@@ -161,7 +162,7 @@ def print_bootstrap(  # noqa: PLR0913, PLR0917 - one parameter per option
     service_account: str | None,
     transparent: bool,
 ) -> None:
-    """Print the bootstrap (JSON) for an Envoy that you run yourself.
+    """Print the bootstrap (JSON) for an Envoy that you run yourself. It shows the stream token of the join directory.
 
     It refers to two SDS files, token.json and trust.json, that this command writes into OUT (made if
     missing, readable by you alone). Run the command again when the control plane has renewed them: the
@@ -169,7 +170,7 @@ def print_bootstrap(  # noqa: PLR0913, PLR0917 - one parameter per option
     --drain-time-s 60`.
     """
     try:
-        material = read_join_directory(join)
+        material = read_join_directory(join, STREAM_TOKEN)
         domain = bundle_trust_domain(material.bundle)
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         token_file, trust_file = write_sds_files(out.absolute(), material)

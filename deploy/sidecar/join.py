@@ -1,8 +1,8 @@
-"""The join directory: what the control plane hands a workload, and the SDS files that Envoy reads it from.
+"""The join directory: what the control plane hands a workload. And the SDS files that Envoy reads.
 
-In: a directory with `token` (one line) and `bundle.pem` (root certificates). Out: their content, the trust
-domain they belong to, and `token.json` and `trust.json`, each replaced by rename so that Envoy never sees
-half a file.
+In: a directory with `token` or `stream-token` (one line) and `bundle.pem` (root certificates). Out: their content, the
+trust domain they belong to, and `token.json`, `trust.json` and `client.json`, each replaced by rename so that Envoy
+never sees half a file.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 from cryptography import x509
 
 from ca.identity import IdentityError, TrustDomain
-from ca.join import BUNDLE, TOKEN
+from ca.join import BUNDLE, STREAM_TOKEN, TOKEN
 from deploy.sidecar.errors import SidecarError
-from deploy.sidecar.xds_cluster import TOKEN_SECRET, TRUST_SECRET
+from deploy.sidecar.xds_cluster import CLIENT_SECRET, TOKEN_SECRET, TRUST_SECRET
 
 _SECRET_TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 _SPIFFE_SCHEME = "spiffe://"
@@ -29,7 +29,7 @@ class JoinError(SidecarError):
 
 @dataclass(frozen=True, slots=True)
 class JoinMaterial:
-    """What a join directory holds: the bearer token, and the roots as PEM."""
+    """What a join directory holds: a bearer token, and the roots as PEM."""
 
     token: str
     bundle: str
@@ -38,8 +38,10 @@ class JoinMaterial:
         return "JoinMaterial(token=<redacted>)"
 
 
-def read_join_directory(directory: Path) -> JoinMaterial:
-    """The content of `directory`; raises JoinError when it is missing, unreadable or incomplete."""
+def read_join_directory(directory: Path, token: str = TOKEN) -> JoinMaterial:
+    """The content of `directory`, with the token in its file `token`; raises JoinError when it is missing, unreadable
+    or incomplete.
+    """
     try:
         exists = directory.is_dir()
     except OSError as error:
@@ -49,11 +51,16 @@ def read_join_directory(directory: Path) -> JoinMaterial:
             f"no join directory at {directory}: is `tulle serve` running with this workload in its files, "
             "and is this STATE/join/NAMESPACE/WORKLOAD?"
         )
-    token = _read(directory / TOKEN).strip()
     bundle = _read(directory / BUNDLE)
-    if not token or not token.isprintable() or " " in token:
-        raise JoinError(f"{directory / TOKEN} holds no token: it must be one line without spaces")
-    return JoinMaterial(token, bundle)
+    if token == STREAM_TOKEN and not (directory / token).exists():
+        raise JoinError(
+            f"{directory / token} is missing: `tulle serve` runs with --no-stream-tokens, and then a sidecar needs"
+            " `tulle sidecar`, which gets it a certificate"
+        )
+    text = _read(directory / token).strip()
+    if not text or not text.isprintable() or " " in text:
+        raise JoinError(f"{directory / token} holds no token: it must be one line without spaces")
+    return JoinMaterial(text, bundle)
 
 
 def bundle_trust_domain(bundle: str) -> TrustDomain:
@@ -75,11 +82,45 @@ def bundle_trust_domain(bundle: str) -> TrustDomain:
 
 def write_sds_files(directory: Path, material: JoinMaterial) -> tuple[Path, Path]:
     """Writes the token and trust SDS files into `directory` where they differ; returns their paths."""
-    token, trust = directory / "token.json", directory / "trust.json"
+    token = directory / "token.json"
     replace_file(token, _sds_document(TOKEN_SECRET, {"generic_secret": {"secret": {"inline_string": material.token}}}))
-    roots = {"trusted_ca": {"inline_string": material.bundle}}
-    replace_file(trust, _sds_document(TRUST_SECRET, {"validation_context": roots}))
-    return token, trust
+    return token, write_trust_file(directory, material.bundle)
+
+
+def write_trust_file(directory: Path, bundle: str) -> Path:
+    """Writes the trust SDS file into `directory` if it differs; returns its path."""
+    path = trust_file(directory)
+    replace_file(path, _sds_document(TRUST_SECRET, {"validation_context": {"trusted_ca": {"inline_string": bundle}}}))
+    return path
+
+
+def trust_file(directory: Path) -> Path:
+    """Where `write_trust_file` writes to."""
+    return directory / "trust.json"
+
+
+def client_file(directory: Path) -> Path:
+    """Where `write_client_file` writes to."""
+    return directory / "client.json"
+
+
+def write_client_file(directory: Path, chain_pem: bytes, key_pem: bytes) -> None:
+    """Writes the SDS file with the client certificate and its key: both change in one step."""
+    pair = {
+        "certificate_chain": {"inline_string": chain_pem.decode("ascii")},
+        "private_key": {"inline_string": key_pem.decode("ascii")},
+    }
+    replace_file(client_file(directory), _sds_document(CLIENT_SECRET, {"tls_certificate": pair}))
+
+
+def read_client_file(directory: Path) -> tuple[bytes, bytes] | None:
+    """The chain and the key that `write_client_file` wrote into `directory`; None when it has not."""
+    try:
+        [secret] = json.loads(client_file(directory).read_text())["resources"]
+    except FileNotFoundError:
+        return None
+    pair = secret["tls_certificate"]
+    return pair["certificate_chain"]["inline_string"].encode(), pair["private_key"]["inline_string"].encode()
 
 
 def replace_file(path: Path, text: str) -> None:

@@ -2,7 +2,7 @@
 
 In: SidecarOptions. Out: the exit code; one line on stderr when the sidecar is ready, and one for each
 thing that a person should know. Order: redirect first and last, so that no connection leaves unprotected at
-either end.
+either end; then a certificate for the control plane, and then Envoy.
 
 Ending. SIGTERM and SIGHUP: Envoy is asked to drain (its HTTP answers say `connection: close`, new
 connections are still accepted), and is ended when no connection is left, or after `drain_seconds`. SIGINT,
@@ -26,14 +26,16 @@ from deploy.sidecar import admin, redirect
 from deploy.sidecar.bootstrap import BootstrapSettings, bootstrap, to_json
 from deploy.sidecar.envoy import EnvoyBinary, find_envoy
 from deploy.sidecar.errors import SidecarError
-from deploy.sidecar.follow import follow_join_directory
+from deploy.sidecar.follow import JoinFollower
 from deploy.sidecar.join import (
     JoinMaterial,
     bundle_trust_domain,
+    client_file,
     read_join_directory,
     replace_file,
-    write_sds_files,
+    trust_file,
 )
+from deploy.sidecar.membership import Membership
 from deploy.sidecar.ports import SidecarPorts, hold_port, write_ports_file
 from deploy.sidecar.process import (
     connection_limit,
@@ -52,7 +54,7 @@ _KILL_AFTER_SECONDS = 10.0
 @dataclass(frozen=True, slots=True)
 class SidecarOptions:
     """What a person chooses. Ports: 0 picks a free one. `metrics_host` None: loopback, or any address if
-    transparent.
+    transparent. `xds_port` is where tokens are taken; certificates are taken where the control plane says.
 
     `ports_file`, if given, gets the chosen ports as JSON once the sidecar is ready, and is removed at the
     end.
@@ -76,6 +78,10 @@ class SidecarOptions:
     concurrency: int = 2
     drain_seconds: float = 5.0
     ports_file: Path | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.namespace}/{self.workload}"
 
     @property
     def metrics_address(self) -> str:
@@ -107,7 +113,6 @@ async def _run(options: SidecarOptions, binary: EnvoyBinary, material: JoinMater
         ]
         ports = SidecarPorts(held[0].getsockname()[1], options.metrics_address, held[1].getsockname()[1])
         runtime = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="tulle-sidecar-")))
-        config = _write_configuration(options, runtime, ports, material, domain)
         if options.ports_file is not None:
             if not options.ports_file.parent.is_dir():
                 raise SidecarError(f"the ports file cannot be written: no directory {options.ports_file.parent}")
@@ -115,6 +120,12 @@ async def _run(options: SidecarOptions, binary: EnvoyBinary, material: JoinMater
             cleanup.callback(options.ports_file.unlink, missing_ok=True)
         if options.transparent:
             cleanup.enter_context(_redirected(options, ports))
+        membership = Membership(options.name, options.join, runtime, (options.xds_host, options.xds_port), _say)
+        mtls_port = await _joined(membership, signals)
+        if mtls_port is None:
+            return 0
+        follower = JoinFollower(options.join, runtime, domain, material, _say, membership.looked.set)
+        config = _write_configuration(options, runtime, ports, mtls_port, domain)
         process = await start_envoy(
             envoy_command(binary.path, config, options.log_level, options.concurrency),
             environment_labels(options.namespace, options.workload),
@@ -122,7 +133,8 @@ async def _run(options: SidecarOptions, binary: EnvoyBinary, material: JoinMater
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(follow_join_directory(options.join, runtime, domain, _say)),
+                    group.create_task(follower.run()),
+                    group.create_task(membership.keep()),
                     group.create_task(_end_on_signal(signals, process, ports.admin, options.drain_seconds)),
                     group.create_task(_announce(options, ports, held)),
                 ]
@@ -150,19 +162,36 @@ def _receive_signals() -> asyncio.Queue[signal.Signals]:
     return received
 
 
+async def _joined(membership: Membership, signals: asyncio.Queue[signal.Signals]) -> int | None:
+    """The mTLS port, as soon as there is a certificate for it; None when a signal ended that first."""
+    joining = asyncio.create_task(membership.join())
+    ending = asyncio.create_task(_ending_signal(signals))
+    try:
+        await asyncio.wait((joining, ending), return_when=asyncio.FIRST_COMPLETED)
+        return joining.result() if joining.done() else None
+    finally:
+        for task in (joining, ending):
+            task.cancel()
+        await asyncio.wait((joining, ending))
+
+
+async def _ending_signal(signals: asyncio.Queue[signal.Signals]) -> None:
+    while await signals.get() == signal.SIGUSR1:
+        pass
+
+
 def _write_configuration(
-    options: SidecarOptions, runtime: Path, ports: SidecarPorts, material: JoinMaterial, domain: TrustDomain
+    options: SidecarOptions, runtime: Path, ports: SidecarPorts, mtls_port: int, domain: TrustDomain
 ) -> Path:
-    token_file, trust_file = write_sds_files(runtime, material)
     settings = BootstrapSettings(
         namespace=options.namespace,
         workload=options.workload,
         service_account=options.service_account,
         control_plane=control_plane_id(domain),
         xds_host=options.xds_host,
-        xds_port=options.xds_port,
-        token_file=str(token_file),
-        trust_file=str(trust_file),
+        xds_port=mtls_port,
+        client_file=str(client_file(runtime)),
+        trust_file=str(trust_file(runtime)),
         admin_port=ports.admin,
         metrics_host=ports.metrics_host,
         metrics_port=ports.metrics,
@@ -192,7 +221,7 @@ def _redirected(options: SidecarOptions, ports: SidecarPorts) -> Iterator[None]:
 
 async def _announce(options: SidecarOptions, ports: SidecarPorts, held: list[socket.socket]) -> None:
     """Waits until Envoy has its first configuration, then says so and gives up the held ports."""
-    name = f"sidecar {options.namespace}/{options.workload}"
+    name = f"sidecar {options.name}"
     loop = asyncio.get_running_loop()
     complain_at: float | None = loop.time() + _PATIENCE_SECONDS
     while not await admin.is_ready(ports.admin):

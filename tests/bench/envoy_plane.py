@@ -21,7 +21,7 @@ from ca.identity import TrustDomain
 from ca.secrets import trust_secret
 from ca.state import load_or_create
 from ca.tokens import JoinTokens
-from deploy.admission import JoinTokenAuthenticator, authorizer
+from deploy.admission import TokenAuthenticator, authorizer
 from deploy.clock import now
 from deploy.configuration import TRUST_SCOPE, encoded
 from deploy.garbage import settle_in
@@ -84,7 +84,7 @@ async def plane(
         identities = Identities(state, store, lambda: live.mesh)
         serving = server(
             store,
-            JoinTokenAuthenticator(JoinTokens(state.join_token_key)),
+            TokenAuthenticator(JoinTokens(state.join_token_key)),
             authorizer(lambda: live.mesh),
             ServerCertificate(state).credentials(),
             "127.0.0.1:0",

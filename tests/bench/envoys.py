@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ca.join import STREAM_TOKEN
 from deploy.demo.ports import HeldPorts
 from deploy.sidecar.bootstrap import Capture, to_json
 from deploy.sidecar.envoy import find_envoy
@@ -87,7 +88,7 @@ class Envoys:
         amend: Amend | None = None,
     ) -> RunningEnvoy:
         """Start the sidecar of a workload; `amend` may change its bootstrap before."""
-        material = read_join_directory(state_dir / "join" / str(key))
+        material = read_join_directory(state_dir / "join" / str(key), STREAM_TOKEN)
         admin = self.ports.take()
         made = envoy_bootstrap.sidecar(key, material, xds_port, admin, self.ports.take(), capture)
         if amend is not None:

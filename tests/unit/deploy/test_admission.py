@@ -8,7 +8,7 @@ import pytest
 
 from ca.identity import TrustDomain, WorkloadIdentity
 from ca.tokens import JoinTokens
-from deploy.admission import JoinTokenAuthenticator, authorizer
+from deploy.admission import TokenAuthenticator, authorizer
 from tests.unit.deploy.conftest import Scene, workload
 from xds.authentication import AuthenticationError, Credential, Peer
 
@@ -25,7 +25,7 @@ def token(lifetime: timedelta = timedelta(hours=1), tokens: JoinTokens = TOKENS)
 
 
 async def test_a_token_proves_its_workload() -> None:
-    credential = await JoinTokenAuthenticator(TOKENS).authenticate(peer(f"Bearer {token()}"))
+    credential = await TokenAuthenticator(TOKENS).authenticate(peer(f"Bearer {token()}"))
     assert (credential.subject, credential.workload) == (str(WEB), "shop/web-0")
     assert credential.expires_at is not None
 
@@ -46,7 +46,7 @@ async def test_a_token_proves_its_workload() -> None:
 )
 async def test_anything_else_proves_nothing(header: str | None) -> None:
     with pytest.raises(AuthenticationError) as refused:
-        await JoinTokenAuthenticator(TOKENS).authenticate(peer(header))
+        await TokenAuthenticator(TOKENS).authenticate(peer(header))
     assert header is None or len(header) < 20 or header not in str(refused.value)
 
 

@@ -71,7 +71,7 @@ def test_join_directories_follow_the_workloads(scene: Scene, state: CaState, tmp
     joins.update(scene.live.mesh.proxies)
     web = tmp_path / "join" / "shop" / "web"
     assert stat.S_IMODE(web.stat().st_mode) == 0o700
-    assert {path.name for path in web.iterdir()} == {"token", "bundle.pem"}
+    assert {path.name for path in web.iterdir()} == {"token", "stream-token", "bundle.pem"}
     assert not (tmp_path / "join" / "shop" / "plain").exists()
     token = (web / "token").read_text()
     joins.update(scene.live.mesh.proxies)
@@ -86,5 +86,7 @@ def test_join_directories_follow_the_workloads(scene: Scene, state: CaState, tmp
 
 def test_the_control_plane_has_a_certificate_that_no_workload_can_have(state: CaState) -> None:
     certificate = ServerCertificate(state)
-    assert certificate.credentials() is not None
-    assert certificate._fetch() is None, "nothing to renew yet"
+    first = certificate._up_to_date()
+    assert certificate._up_to_date() is first, "nothing to renew yet"
+    certificate.renew()
+    assert certificate._up_to_date() is not first

@@ -20,8 +20,8 @@ def test_bootstrap_refers_to_the_files_it_wrote(join: Path, tmp_path: Path) -> N
     assert document["node"]["id"] == "bookstore/v1"
     assert f'"{out}/token.json"' in done.stdout
     assert f'"{out}/trust.json"' in done.stdout
-    assert "token-1" not in done.stdout
-    assert "token-1" in (out / "token.json").read_text()
+    assert "stream-token-1" not in done.stdout
+    assert "stream-token-1" in (out / "token.json").read_text()
     assert '"address": "::1"' in done.stdout
 
 

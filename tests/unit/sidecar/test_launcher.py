@@ -24,8 +24,12 @@ pytestmark = pytest.mark.envoy
 Start = Callable[..., Sidecar]
 
 
+PROXY = "spiffe://test.mesh/tulle/proxy/bookstore/v1/sa/v1"
+
+
 def test_joins_with_its_token_and_says_when_it_is_ready(running: Sidecar, control_plane: ControlPlane) -> None:
-    assert control_plane.authorizations == ["Bearer token-1"]
+    assert control_plane.tokens == ["token-1"]
+    assert control_plane.clients == [PROXY]
     assert set(control_plane.node_ids) == {"bookstore/v1"}
     assert control_plane.rejections == []
     assert request(running.admin_port, "/ready") == (200, "LIVE\n")
@@ -39,7 +43,7 @@ def test_joins_with_its_token_and_says_when_it_is_ready(running: Sidecar, contro
 def test_private_files(running: Sidecar) -> None:
     assert stat.S_IMODE(running.runtime.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in running.runtime.iterdir()} == {0o600}
-    assert "token-1" not in Path(f"/proc/{running.envoy_pid}/cmdline").read_text()
+    assert {file.name for file in running.runtime.iterdir()} == {"bootstrap.json", "client.json", "trust.json"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -100,27 +104,16 @@ def test_kill_of_the_launcher_leaves_no_envoy(running: Sidecar) -> None:
     eventually(lambda: not process_runs(envoy), within=5)
 
 
-def test_renewed_token_is_used_by_the_next_stream(
-    running: Sidecar, join: Path, control_plane: ControlPlane, authority: Authority
-) -> None:
-    before = (running.runtime / "token.json").stat().st_ino
-    write_join_directory(join.parents[2], "token-2", authority)
-    eventually(lambda: "token-2" in (running.runtime / "token.json").read_text())
-    assert (running.runtime / "token.json").stat().st_ino != before  # by rename
-    control_plane.stop()
-    with ControlPlane(authority, port=control_plane.port) as successor:
-        eventually(lambda: successor.authorizations)
-        eventually(lambda: successor.authorizations[-1] == "Bearer token-2")
-
-
 def test_renewed_roots_are_followed_and_old_ones_forgotten(
     running: Sidecar, join: Path, control_plane: ControlPlane
 ) -> None:
     fresh = new_authority()
-    write_join_directory(join.parents[2], "token-1", fresh)
+    write_join_directory(join.parents[2], "token-2", fresh)
     control_plane.stop()
-    with ControlPlane(fresh, port=control_plane.port) as successor:
-        eventually(lambda: successor.authorizations)
+    ports = {"port": control_plane.port, "mtls_port": control_plane.mtls_port}
+    with ControlPlane(fresh, spent=["token-1"], **ports) as successor:
+        eventually(lambda: successor.clients == [PROXY])
+        assert "token-2" in successor.tokens  # its certificate was of the old root
 
 
 def test_a_bundle_that_cannot_be_used_is_reported_and_ignored(running: Sidecar, join: Path) -> None:
@@ -136,22 +129,18 @@ def test_a_bundle_that_cannot_be_used_is_reported_and_ignored(running: Sidecar, 
 
 def test_a_workload_cannot_pose_as_the_control_plane(start: Start, join: Path, authority: Authority) -> None:
     impostor = SpiffeId(TRUST_DOMAIN, "/ns/bookstore/sa/bookthief")
-    with ControlPlane(authority, identity=impostor) as server:
-        admin, metrics = free_ports()
-        sidecar = start(
-            *("--join", join, "--xds-address", f"127.0.0.1:{server.port}"),
-            *("--admin-port", admin, "--metrics-port", metrics),
-        )
-        failures = "cluster.xds.ssl.fail_verify_san"
-        eventually(lambda: int(stats(admin).get(failures, "0")) >= 2)
-        assert server.authorizations == []  # the token was not shown
+    with ControlPlane(authority, identity=impostor, names=()) as server:
+        sidecar = start("--join", join, "--xds-address", f"127.0.0.1:{server.port}")
+        line = f"sidecar bookstore/v1 cannot join the mesh at 127.0.0.1:{server.port}: "
+        eventually(lambda: line in sidecar.output)
+        assert server.tokens == []  # the token was not shown
         assert not sidecar.ports_file.exists()
 
 
 def test_says_when_no_control_plane_answers_and_can_still_be_ended(start: Start, join: Path) -> None:
     nobody, _ = free_ports()
     sidecar = start("--join", join, "--xds-address", f"127.0.0.1:{nobody}")
-    line = f"sidecar bookstore/v1 still waits for its configuration from 127.0.0.1:{nobody}\n"
+    line = f"sidecar bookstore/v1 cannot join the mesh at 127.0.0.1:{nobody}: "
     eventually(lambda: line in sidecar.output)
     sidecar.process.send_signal(signal.SIGTERM)
     assert sidecar.process.wait(5) == 0
