@@ -49,6 +49,9 @@ class LocalMesh:
     the end of the log of the process that failed.
     """
 
+    serve: Sequence[str | Path] = (*TULLE, "serve")
+    """The command before the arguments of `tulle serve`."""
+
     def __init__(
         self, directory: Path, *, work_dir: Path, transparent: bool = False, envoy: Path | None = None
     ) -> None:
@@ -99,7 +102,7 @@ class LocalMesh:
 
     async def start_control_plane(self) -> None:
         """Start `tulle serve` and wait until it is ready to serve."""
-        command: list[str | Path] = [*TULLE, "serve", self.directory, "--state", self.state]
+        command: list[str | Path] = [*self.serve, self.directory, "--state", self.state]
         command += ["--xds-address", self.xds_address, "--xds-mtls-address", self._xds_mtls_address]
         command += ["--debug-address", self.debug_address]
         started = self._control_plane = await self.processes.start("control-plane", command)
