@@ -7,6 +7,7 @@ one line for the person for each new problem. The exchange itself is another pro
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from deploy.sidecar.client_certificate import ClientCertificate
 from deploy.sidecar.errors import SidecarError
-from deploy.sidecar.join import JoinError, read_client_file, read_join_directory
+from deploy.sidecar.join import JoinError, JoinMaterial, read_client_file, read_join_directory
 from deploy.sidecar.process import die_with_parent
 
 _LONGEST_WAIT = 60.0
@@ -50,6 +51,10 @@ class Membership:
         self._report = report
         self._mtls_port = 0
         self._held: ClientCertificate | None = None
+        self._known: JoinMaterial | None = None
+        """What the join directory held at the last exchange. Only news there is a reason for another one: where the
+        directory is a copy that nobody renews, it and the certificate may disagree for ever.
+        """
         self._renew_at = datetime.now(UTC)
         self.looked = asyncio.Event()
         """To be set when the join directory has changed."""
@@ -86,7 +91,9 @@ class Membership:
     def _useless_reason(self, now: datetime) -> str | None:
         try:
             material = read_join_directory(self._join)
-            return self._held.useless_reason(material, now) if self._held is not None else None
+            if self._held is None or material == self._known:
+                return None
+            return self._held.useless_reason(material, now)
         except JoinError:
             return None  # who follows the directory says so
 
@@ -95,6 +102,8 @@ class Membership:
         told, retry = "", _FIRST_RETRY
         began = asyncio.get_running_loop().time()
         while True:
+            with contextlib.suppress(JoinError):
+                self._known = read_join_directory(self._join)
             outcome = await self._try()
             if outcome.problem is None:
                 self._take(outcome)

@@ -84,12 +84,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Sidecar]]:
     """Starts `tulle sidecar bookstore/v1` with arguments; at the end everything left of it is killed."""
     started: list[Sidecar] = []
 
-    def begin(*arguments: object) -> Sidecar:
+    def begin(*arguments: object, name: str = "bookstore/v1") -> Sidecar:
         number = len(started)
         temporary = tmp_path / f"tmp{number}"
         temporary.mkdir()
         ports_file, log = tmp_path / f"ports{number}.json", tmp_path / f"log{number}"
-        command = [sys.executable, "-c", COMMAND, "bookstore/v1", "--ports-file", ports_file, *map(str, arguments)]
+        command = [sys.executable, "-c", COMMAND, name, "--ports-file", ports_file, *map(str, arguments)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
         with log.open("wb") as output:
             # As a shell starts background jobs: with SIGINT ignored.

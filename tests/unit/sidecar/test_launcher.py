@@ -137,6 +137,18 @@ def test_a_workload_cannot_pose_as_the_control_plane(start: Start, join: Path, a
         assert not sidecar.ports_file.exists()
 
 
+def test_envoy_knows_the_control_plane_by_its_spiffe_id(start: Start, join: Path, authority: Authority) -> None:
+    """Even if its certificate had the name that enrolment looks for."""
+    impostor = SpiffeId(TRUST_DOMAIN, "/ns/bookstore/sa/bookthief")
+    with ControlPlane(authority, identity=impostor) as server:
+        admin, metrics = free_ports()
+        address = f"127.0.0.1:{server.port}"
+        sidecar = start("--join", join, "--xds-address", address, "--admin-port", admin, "--metrics-port", metrics)
+        eventually(lambda: int(stats(admin).get("cluster.xds.ssl.fail_verify_san", "0")) >= 2)
+        assert server.clients == []
+        assert not sidecar.ports_file.exists()
+
+
 def test_says_when_no_control_plane_answers_and_can_still_be_ended(start: Start, join: Path) -> None:
     nobody, _ = free_ports()
     sidecar = start("--join", join, "--xds-address", f"127.0.0.1:{nobody}")
