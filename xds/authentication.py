@@ -52,9 +52,13 @@ class AuthenticationError(Exception):
         self.reason = reason
 
 
+class AuthenticationUnavailableError(Exception):
+    """Nobody can tell now whether the peer is who it says: it may come again. The text goes to the peer."""
+
+
 class Authenticator(Protocol):
     async def authenticate(self, peer: Peer) -> Credential:
-        """What the peer proves. Raises AuthenticationError."""
+        """What the peer proves. Raises AuthenticationError, or AuthenticationUnavailableError."""
 
 
 class OperatorToken:
@@ -65,7 +69,7 @@ class OperatorToken:
 
     async def authenticate(self, peer: Peer) -> Credential:
         if not hmac.compare_digest(peer.metadata.get("authorization", "").encode(), self._expected):
-            raise AuthenticationError("the bearer token is not that of an operator")
+            raise AuthenticationError("the bearer token is not that of an operator", "operator")
         return Credential("operator", operator=True)
 
 

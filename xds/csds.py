@@ -7,7 +7,7 @@ has accepted them, and why not. Workloads are refused: the answer tells of all o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -24,6 +24,7 @@ from xds.matching import NodeFilter, UnsupportedMatcher
 from xds.opening import authenticated
 from xds.redaction import redacted
 from xds.refusal import Refused
+from xds.refusals import Refusals
 from xds.rejections import Rejections
 from xds.resource import Resource
 from xds.status import Holding, ProxyRegister, ProxyStatus
@@ -39,7 +40,7 @@ _Contents = dict[tuple[str, str, str], AnyMessage]
 
 
 class ClientStatus:
-    """See the module. ``operators`` None: nobody is one. ``note`` hears of refusals."""
+    """See the module. ``operators`` None: nobody is one."""
 
     def __init__(
         self,
@@ -47,13 +48,13 @@ class ClientStatus:
         rejections: Rejections,
         workloads: Authenticator,
         operators: Authenticator | None,
-        note: Callable[[Refused], None],
+        refusals: Refusals,
     ) -> None:
         self._proxies = proxies
         self._rejections = rejections
         self._workloads = workloads
         self._operators = operators
-        self._note = note
+        self._refusals = refusals
 
     async def fetch(self, request: bytes, context: Any) -> bytes:
         """One question, one answer."""
@@ -61,8 +62,7 @@ class ClientStatus:
             await self._must_be_operator(context)
             return await self._answer(request)
         except Refused as refused:
-            self._note(refused)
-            await context.abort(refused.code, refused.reason)
+            await self._refusals.refuse(refused, context)
             raise
 
     async def stream(self, context: Any) -> None:
@@ -72,8 +72,7 @@ class ClientStatus:
             while (request := await context.read()) is not grpc.aio.EOF:
                 await context.write(await self._answer(request))
         except Refused as refused:
-            self._note(refused)
-            await context.abort(refused.code, refused.reason)
+            await self._refusals.refuse(refused, context)
 
     async def _must_be_operator(self, context: Any) -> None:
         if self._operators is not None:

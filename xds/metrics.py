@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -47,7 +47,9 @@ class _Tally:
 
 
 class Metrics(Collector):
-    """The counters of one server. ``connected`` is the number of open streams."""
+    """The counters of one server. ``connected`` is the number of open streams; ``delayed`` tells how many refusals wait
+    to be answered.
+    """
 
     def __init__(self) -> None:
         self.connected = 0
@@ -57,6 +59,8 @@ class Metrics(Collector):
         self._tallies = {url: _Tally() for url in _NAMES}
         self._other = _Tally()
         self._refused: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
+        self.delayed: Callable[[], int] = lambda: 0
 
     def _of(self, type_url: str) -> _Tally:
         return self._tallies.get(type_url, self._other)
@@ -81,6 +85,10 @@ class Metrics(Collector):
     def refused(self, reason: str) -> None:
         self._refused[reason] += 1
 
+    def failed(self, reason: str) -> None:
+        """A peer did not prove who it is."""
+        self._failed[reason] += 1
+
     def exposition(self) -> bytes:
         """The text format of Prometheus."""
         return generate_latest(self.registry)
@@ -102,6 +110,13 @@ class Metrics(Collector):
         for reason, count in self._refused.items():
             refused.add_metric((reason,), count)
         yield refused
+        failed = CounterMetricFamily(
+            "tulle_xds_authentication_failures", "Peers that did not prove to be what they say", labels=("reason",)
+        )
+        for reason, count in self._failed.items():
+            failed.add_metric((reason,), count)
+        yield failed
+        yield GaugeMetricFamily("tulle_xds_refusals_delayed", "Peers that wait for their refusal", self.delayed())
         push = HistogramMetricFamily(
             "tulle_xds_push_seconds", "From a change to its acknowledgement by one proxy", labels=("type",)
         )

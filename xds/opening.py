@@ -15,7 +15,15 @@ import grpc
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 
-from xds.authentication import AuthenticationError, Authenticator, Authorizer, Credential, Peer, node_refusal
+from xds.authentication import (
+    AuthenticationError,
+    AuthenticationUnavailableError,
+    Authenticator,
+    Authorizer,
+    Credential,
+    Peer,
+    node_refusal,
+)
 from xds.refusal import Refused
 
 FIRST_REQUEST_DEADLINE = 15.0
@@ -28,11 +36,13 @@ async def authenticated(authenticator: Authenticator, context: Any) -> Credentia
         async with asyncio.timeout(AUTHENTICATION_DEADLINE):
             credential = await authenticator.authenticate(peer_of(context))
     except AuthenticationError as error:
-        raise Refused(grpc.StatusCode.UNAUTHENTICATED, str(error)) from None
+        raise Refused(grpc.StatusCode.UNAUTHENTICATED, str(error), failure=error.reason) from None
+    except AuthenticationUnavailableError as error:
+        raise Refused(grpc.StatusCode.UNAVAILABLE, str(error)) from None
     except TimeoutError:
         raise Refused(grpc.StatusCode.UNAVAILABLE, "authentication took too long") from None
     if credential.expires_at is not None and credential.expires_at <= time.time():
-        raise Refused(grpc.StatusCode.UNAUTHENTICATED, "the credential has expired")
+        raise Refused(grpc.StatusCode.UNAUTHENTICATED, "the credential has expired", failure="expired")
     return credential
 
 
@@ -61,7 +71,7 @@ def proxy_of(first: Any, credential: Credential, authorizer: Authorizer) -> str:
         raise Refused(grpc.StatusCode.PERMISSION_DENIED, "an operator is not a workload")
     reason = node_refusal(node.id, credential) or authorizer(node.id, MessageToDict(node.metadata), credential)
     if reason is not None:
-        raise Refused(grpc.StatusCode.PERMISSION_DENIED, reason)
+        raise Refused(grpc.StatusCode.PERMISSION_DENIED, reason, failure="node")
     return str(node.id)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from xds.fanout import Fanout
@@ -12,6 +12,7 @@ from xds.metrics import Metrics, type_name
 from xds.overdue import Overdue
 from xds.redaction import without_keys
 from xds.rejections import Rejections
+from xds.repeats import RepeatLog
 from xds.status import ProxyStatus, Rejection
 from xds.stream import Ack, Nack
 
@@ -30,6 +31,7 @@ class Records:
     rejections: Rejections
     fanout: Fanout
     writes: Overdue[Connection]
+    told: RepeatLog = field(default_factory=lambda: RepeatLog(_log, "rejected"))
 
     def acknowledged(self, status: ProxyStatus, ack: Ack, now: float) -> None:
         """A proxy has accepted a response. ``now``: monotonic seconds, as the changes of ``ack`` have them."""
@@ -45,4 +47,4 @@ class Records:
         answers.last_nack = Rejection(message, now, nack.names)
         self.metrics.rejected(nack.type_url)
         self.rejections.add(status, nack.type_url, nack.names, message, now)
-        _log.warning("%s rejected %s: %s", status.proxy, type_name(nack.type_url), message)
+        self.told.tell(status.proxy, f"{type_name(nack.type_url)}: {message}")

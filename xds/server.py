@@ -27,11 +27,13 @@ from xds.overdue import Overdue
 from xds.presence import Observer, Presence
 from xds.records import Records
 from xds.refusal import Refused
+from xds.refusals import Refusals
 from xds.rejections import Rejections
 from xds.services import ADS, Call, Services
 from xds.status import ProxyRegister
 from xds.store import Store
 from xds.streams import EARLIEST, Gatekeepers, Streams
+from xds.throttle import Throttle
 
 DRAIN_WINDOW = 5.0
 """Seconds within which streams end when the server stops, at most."""
@@ -53,7 +55,8 @@ class XdsServer:
     """See the module.
 
     ``proxies`` says what every connected proxy holds, ``rejections`` what proxies do without, ``fanout`` whether
-    changes are still on their way. ``operators`` tells who may ask for the client status of all proxies; None: nobody.
+    changes are still on their way, ``refusals`` answers whoever is refused. ``operators`` tells who may ask for the
+    client status of all proxies; None: nobody.
     ``mtls`` is a second port for peers with a certificate, where everything is served just as on the first; after
     ``start``, ``mtls_port`` is its number. ``calls`` are more methods, by their full name, which may raise ``Refused``.
     ``max_stream_age`` ends streams at about that many seconds, on connections that are told GOAWAY before, so that
@@ -78,10 +81,12 @@ class XdsServer:
         max_stream_age: float | None = None,
         mtls: Port | None = None,
         calls: Mapping[str, Call] | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         self.proxies = ProxyRegister()
         self.metrics = metrics or Metrics()
         self.rejections = Rejections()
+        self.refusals = Refusals(self.metrics, throttle)
         self.fanout = fanout or Fanout()
         self._ports = [Port(address, credentials), *(() if mtls is None else (mtls,))]
         self._calls = {} if calls is None else dict(calls)
@@ -91,12 +96,14 @@ class XdsServer:
         self.metrics.registry.register(self.rejections)
         self._presence = Presence(observer)
         self._writes: Overdue[Connection] = Overdue(write_deadline, Connection.give_up)
+        self._records = Records(self.metrics, self.rejections, self.fanout, self._writes)
         self._streams = Streams(
             store,
             Gatekeepers(authenticator, authorizer, self._admission),
             self._presence,
             self.proxies,
-            Records(self.metrics, self.rejections, self.fanout, self._writes),
+            self._records,
+            self.refusals,
             identifier=identifier,
             max_age=max_stream_age,
         )
@@ -104,7 +111,7 @@ class XdsServer:
         if max_stream_age is not None:
             # With gRPC's own jitter, of a tenth, before the earliest end of a stream.
             self._options += (("grpc.max_connection_age_ms", int(max_stream_age * (EARLIEST - 0.1) * 1000)),)
-        self._client_status = ClientStatus(self.proxies, self.rejections, authenticator, operators, self._streams.note)
+        self._client_status = ClientStatus(self.proxies, self.rejections, authenticator, operators, self.refusals)
         self._health = Health(lambda: store.ready)
         self._server: grpc.aio.Server | None = None
 
@@ -133,8 +140,7 @@ class XdsServer:
             try:
                 return await call(request, context)
             except Refused as refused:
-                self._streams.note(refused)
-                await context.abort(refused.code, refused.reason)
+                await self.refusals.refuse(refused, context)
             except (asyncio.CancelledError, grpc.aio.BaseError):
                 raise
             except Exception:  # noqa: BLE001  # our bug: loud here, but its text may hold secrets
@@ -176,6 +182,8 @@ class XdsServer:
             await stopping
         await self._streams.departed(grace)
         self._writes.close()
+        self.refusals.close()
+        self._records.told.close()
 
 
 def _listen(server: grpc.aio.Server, port: Port) -> int:

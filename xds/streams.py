@@ -27,6 +27,7 @@ from xds.opening import authenticated, first_request, proxy_of, user_agent
 from xds.presence import Presence
 from xds.records import Records
 from xds.refusal import Refused
+from xds.refusals import Refusals
 from xds.sotw import SotwStream
 from xds.status import ProxyRegister, ProxyStatus
 from xds.store import Store
@@ -34,7 +35,6 @@ from xds.stream import Stream
 
 EARLIEST, LATEST = 0.8, 1.2
 """Between which multiples of ``max_age`` a stream ends."""
-_REASONS_REMEMBERED = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +57,7 @@ class Streams:
         presence: Presence,
         proxies: ProxyRegister,
         records: Records,
+        refusals: Refusals,
         *,
         identifier: str,
         max_age: float | None,
@@ -67,10 +68,10 @@ class Streams:
         self._presence = presence
         self._proxies = proxies
         self._records = records
+        self._refusals = refusals
         self._identifier = identifier
         self._max_age = max_age
         self._departures: set[asyncio.Task[None]] = set()
-        self._reasons: set[str] = set()
 
     async def delta(self, context: Any) -> None:
         await self._serve(context, DeltaStream, DeltaDiscoveryRequest.FromString)
@@ -83,23 +84,13 @@ class Streams:
         if self._departures:
             await asyncio.wait(self._departures, timeout=timeout)
 
-    def note(self, refused: Refused) -> None:
-        """Count a stream that is refused or ended, and log its reason once."""
-        self._records.metrics.refused(refused.code.name)
-        if str(refused) not in self._reasons:
-            if len(self._reasons) >= _REASONS_REMEMBERED:
-                self._reasons.clear()
-            self._reasons.add(str(refused))
-            _log.warning("stream refused: %s", refused)
-
     async def _serve(self, context: Any, variant: type[Stream], parse: Callable[[bytes], Any]) -> None:
         try:
             ended = await self._attend(context, variant, parse)
             if ended is not None:
-                self.note(ended)
+                self._refusals.note(ended, context.peer())
         except Refused as refused:
-            self.note(refused)
-            await context.abort(refused.code, refused.reason)
+            await self._refusals.refuse(refused, context)
         except (asyncio.CancelledError, grpc.aio.BaseError):
             raise
         except Exception:  # noqa: BLE001  # our bug: loud here, but its text may hold secrets and is not for the peer

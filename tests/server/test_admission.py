@@ -170,7 +170,7 @@ async def test_a_refusal_is_logged_once_and_without_the_token(plane: Plane, capl
         async with plane.client(token="s3cret") as client:
             await client.ending()
     assert [record.getMessage() for record in caplog.records if record.name.startswith("xds")] == [
-        "stream refused: UNAUTHENTICATED: the token is unknown"
+        "stream refused: UNAUTHENTICATED: the token is unknown (127.0.0.1)"
     ]
     assert "s3cret" not in caplog.text
     assert b'tulle_xds_streams_refused_total{reason="UNAUTHENTICATED"} 3.0' in plane.server.metrics.exposition()

@@ -70,7 +70,7 @@ async def test_a_rejection_is_recorded_and_retried(plane: Plane, caplog: pytest.
         nack = status.answers[TypeUrl.CLUSTER].last_nack
         assert nack is not None
         assert (nack.message, nack.names) == ("a: no such thing", ("a",))
-        assert "shop/buyer rejected Cluster: a: no such thing" in caplog.text
+        assert "rejected: Cluster: a: no such thing (shop/buyer)" in caplog.text
         again = await client.receive()
         assert [each.name for each in again.resources] == ["a"]
         await client.acknowledge(again)
