@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass, field
 
 WINDOW = 60.0
-MOST_TEXTS = 10
+MOST_TEXTS = 32
 MOST_PEERS = 1000
 LONGEST_TEXT = 1024
 

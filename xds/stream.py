@@ -108,7 +108,7 @@ class Stream(ABC):
         try:
             self._subscribe(sub, request)
         except TooManyNames:
-            raise ProtocolError(f"too many resource names of type {sub.type_url}") from None
+            raise ProtocolError(f"too many resource names of type {sub.type_url}, or too long ones") from None
         return answer
 
     def offer(self, changes: Iterable[Change], now: float) -> None:

@@ -12,7 +12,9 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +37,10 @@ from xds.stream import Stream
 
 EARLIEST, LATEST = 0.8, 1.2
 """Between which multiples of ``max_age`` a stream ends."""
+MOST_OPENINGS = 16
+"""Streams of one credential that may be open without a first request."""
+MOST_STREAMS = 4
+"""Streams of one proxy: it needs one, and another while it has not noticed that its connection is dead."""
 _log = logging.getLogger(__name__)
 
 
@@ -72,6 +78,8 @@ class Streams:
         self._identifier = identifier
         self._max_age = max_age
         self._departures: set[asyncio.Task[None]] = set()
+        self._openings: Counter[str] = Counter()
+        self._connections: dict[str, list[Connection]] = {}
 
     async def delta(self, context: Any) -> None:
         await self._serve(context, DeltaStream, DeltaDiscoveryRequest.FromString)
@@ -103,7 +111,8 @@ class Streams:
             raise Refused(grpc.StatusCode.UNAVAILABLE, "the control plane is not ready: its first sync is not done")
         async with self._gate.admission.authenticating:
             credential = await authenticated(self._gate.authenticator, context)
-        first = await first_request(context, parse)
+        with self._opening(credential):
+            first = await first_request(context, parse)
         if first is None:
             return None
         proxy = proxy_of(first, credential, self._gate.authorizer)
@@ -130,6 +139,20 @@ class Streams:
             departure = asyncio.create_task(self._presence.leave(proxy))
             self._departures.add(departure)
             departure.add_done_callback(self._departures.discard)
+
+    @contextmanager
+    def _opening(self, credential: Credential) -> Iterator[None]:
+        """What has not come yet may be large, or never come: few are waited for of one credential. Raises Refused."""
+        who = credential.workload or credential.subject
+        if self._openings[who] >= MOST_OPENINGS:
+            raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, f"too many streams of {who} have not said anything yet")
+        self._openings[who] += 1
+        try:
+            yield
+        finally:
+            self._openings[who] -= 1
+            if not self._openings[who]:
+                del self._openings[who]
 
     def _must_be_known(self, proxy: str) -> None:
         if not self._store.has_view(proxy):
@@ -159,6 +182,10 @@ class Streams:
         self._store.attach(proxy, connection)
         self._proxies.add(status)
         self.open.add(connection)
+        mine = self._connections.setdefault(proxy, [])
+        mine.append(connection)
+        for older in mine[:-MOST_STREAMS]:
+            older.end(grpc.StatusCode.RESOURCE_EXHAUSTED, "the proxy has opened newer streams")
         self._records.metrics.connected += 1
         connection.begin(first)
         return connection, status
@@ -166,6 +193,10 @@ class Streams:
     def _disconnect(self, connection: Connection, status: ProxyStatus) -> None:
         self._records.metrics.connected -= 1
         self.open.discard(connection)
+        mine = self._connections[status.proxy]
+        mine.remove(connection)
+        if not mine:
+            del self._connections[status.proxy]
         self._proxies.remove(status)
         self._store.detach(status.proxy, connection)
 

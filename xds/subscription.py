@@ -23,8 +23,12 @@ MAX_NAMES = 200_000
 """Names one client may hold of one type; beyond, it is refused rather than served from ever more memory."""
 
 
+MAX_NAME_LENGTH = 1024
+"""Characters; more than two names of Kubernetes and what stands around them."""
+
+
 class TooManyNames(Exception):  # noqa: N818  # a limit, reads as one
-    """The client named more than ``MAX_NAMES`` resources of one type."""
+    """The client named more than ``MAX_NAMES`` resources of one type, or a name is no name of any resource."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,8 @@ class Subscription:
 
     def _change(self, add: Collection[str], remove: Collection[str]) -> None:
         if add or remove:
+            if max(map(len, add), default=0) > MAX_NAME_LENGTH:
+                raise TooManyNames
             self.names.change(add, remove)
             if len(self.names) > MAX_NAMES:
                 raise TooManyNames

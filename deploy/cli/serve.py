@@ -11,6 +11,8 @@ from pathlib import Path
 import click
 
 from deploy.control_plane import ControlPlane, ServeError, ServeOptions
+from deploy.private_memory import keep_memory_private
+from deploy.sidecar.process import raise_descriptor_limit
 
 
 @click.command(short_help="Serve a directory of objects to sidecars.")
@@ -65,6 +67,8 @@ def serve(  # noqa: PLR0913  # a command's options
     STATE/join/NAMESPACE/WORKLOAD is written for every workload: what its sidecar needs to join.
     """
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    keep_memory_private()
+    raise_descriptor_limit()
     token = _token(debug_token_file) if debug_token_file else None
     options = ServeOptions(directory, xds_address, debug_address, state, token, hold_off / 1000)
     options = replace(options, xds_mtls_address=xds_mtls_address, stream_tokens=stream_tokens)
