@@ -17,7 +17,7 @@ from ca.tokens import MAX_TOKEN_LENGTH
 from xds.authentication import AuthenticationError, Authenticator, Credential, Peer
 
 _SCHEME = "bearer "
-_JOIN_ALGORITHM = "HS256"
+_OWN_ALGORITHM = "HS256"
 _KUBERNETES_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
 """What API servers sign service account tokens with."""
 _MAX_TIME = 253402300799.0
@@ -33,18 +33,18 @@ class Claims:
     expires_at: float | None
 
 
-class TokenAuthenticator:
-    """Join tokens and, where there is a Kubernetes, service account tokens."""
+class BearerAuthenticator:
+    """Our own tokens and, where there is a Kubernetes, service account tokens."""
 
-    def __init__(self, join: Authenticator, kubernetes: Authenticator | None = None) -> None:
-        self._join = join
+    def __init__(self, own: Authenticator, kubernetes: Authenticator | None = None) -> None:
+        self._own = own
         self._kubernetes = kubernetes
 
     async def authenticate(self, peer: Peer) -> Credential:
         """What the peer's token proves. Raises AuthenticationError, AuthenticationUnavailableError."""
         algorithm = unverified_claims(bearer_token(peer)).algorithm
-        if algorithm == _JOIN_ALGORITHM:
-            return await self._join.authenticate(peer)
+        if algorithm == _OWN_ALGORITHM:
+            return await self._own.authenticate(peer)
         if algorithm in _KUBERNETES_ALGORITHMS:
             if self._kubernetes is None:
                 raise AuthenticationError("service account tokens are not accepted: there is no Kubernetes", "kind")

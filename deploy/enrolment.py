@@ -101,7 +101,7 @@ class Enrolment(Collector):
         key = _requested_key(request)
         reason = workload_refusal(self._mesh(), credential.workload, credential.subject)
         if reason is not None:
-            raise Refused(grpc.StatusCode.PERMISSION_DENIED, reason)
+            raise Refused(grpc.StatusCode.PERMISSION_DENIED, reason, failure="node")
         if isinstance(credential, TokenCredential):
             await self._spend(credential)
         return encode_answer(self._issued(credential, key))
@@ -117,7 +117,9 @@ class Enrolment(Collector):
             ) from None
         if not first:
             raise Refused(
-                grpc.StatusCode.UNAUTHENTICATED, f"the join token of {credential.workload} has been used already"
+                grpc.StatusCode.UNAUTHENTICATED,
+                f"the join token of {credential.workload} has been used already",
+                failure="spent",
             )
         namespace, _, name = credential.workload.partition("/")
         self._on_spent(WorkloadKey(namespace, name))

@@ -21,12 +21,17 @@ _RESERVED_DESCRIPTORS = 512
 def envoy_command(binary: Path, bootstrap: Path, log_level: str, concurrency: int) -> list[str]:
     """The command line. Hot restart is off: it would let two sidecars of one machine meet in shared
     memory.
+
+    Where Envoy is to be talkative, its component `config` is not: with debug it logs every SDS file that it has read,
+    with the private key. `tests/envoy/test_leaks.py` looks.
     """
+    quiet = ("--component-log-level", "config:info") if log_level in {"trace", "debug"} else ()
     return [
         str(binary),
         *("--config-path", str(bootstrap)),
         *("--drain-time-s", str(DRAIN_TIME_S)),
         *("--log-level", log_level),
+        *quiet,
         *("--concurrency", str(concurrency)),
         "--disable-hot-restart",
     ]

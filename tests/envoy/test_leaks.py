@@ -21,10 +21,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from ca.identity import CONTROL_PLANE_NAME
 from deploy.demo.processes import Processes
 from deploy.demo.waiting import eventually
 from protos.envoy.service.status.v3_pb2 import ClientStatusRequest, ClientStatusResponse
-from tests.server.besieged import SERVER_NAME
 from tests.server.siege import HONEST, OBJECTS, SERVICE, free_ports
 
 pytestmark = [pytest.mark.envoy]
@@ -153,7 +153,7 @@ async def page(http: aiohttp.ClientSession, url: str, headers: dict[str, str]) -
 async def client_status(xds: str, join: Path) -> bytes:
     """The whole answer, serialised and as text."""
     trusting = grpc.ssl_channel_credentials((join / "bundle.pem").read_bytes())
-    options = [("grpc.ssl_target_name_override", SERVER_NAME)]
+    options = [("grpc.ssl_target_name_override", CONTROL_PLANE_NAME)]
     async with grpc.aio.secure_channel(xds, trusting, options=options) as channel:
         call = channel.unary_unary(
             "/envoy.service.status.v3.ClientStatusDiscoveryService/FetchClientStatus",

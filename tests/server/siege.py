@@ -20,10 +20,10 @@ from pathlib import Path
 import aiohttp
 import grpc
 
+from ca.identity import CONTROL_PLANE_NAME
 from ca.tokens import JoinTokens
 from deploy.demo.processes import ManagedProcess, Processes
 from deploy.demo.waiting import eventually
-from tests.server.besieged import SERVER_NAME
 from tests.server.plane import Client
 from xds.resource import TypeUrl
 from xds.server import ADS
@@ -59,6 +59,7 @@ class Siege:
     work: Path
     process: ManagedProcess
     xds: str
+    mtls: str
     debug_url: str
     http: aiohttp.ClientSession
     honest: Client | None = None
@@ -74,31 +75,34 @@ class Siege:
         return JoinTokens(bytes.fromhex((self.work / "state" / "ca" / "join-token.key").read_text()))
 
     def token(self, workload: str) -> str:
-        return (self.join(workload) / "token").read_text().strip()
+        return (self.join(workload) / "stream-token").read_text().strip()
 
     def join(self, workload: str) -> Path:
         return self.work / "state" / "join" / workload
 
     @asynccontextmanager
     async def channel(self, credentials: grpc.ChannelCredentials | None = None) -> AsyncIterator[grpc.aio.Channel]:
-        """A connection that believes this control plane, presenting `credentials` if given."""
+        """A connection to the token port, or with `credentials` to the mTLS port."""
         trusting = credentials or grpc.ssl_channel_credentials((self.join(HONEST) / "bundle.pem").read_bytes())
+        address = self.xds if credentials is None else self.mtls
         options = [
-            ("grpc.ssl_target_name_override", SERVER_NAME),
+            ("grpc.ssl_target_name_override", CONTROL_PLANE_NAME),
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.enable_retries", 0),
             ("grpc.max_metadata_size", 4 << 20),
             ("grpc.max_receive_message_length", -1),
         ]
-        async with grpc.aio.secure_channel(self.xds, trusting, options=options) as channel:
+        async with grpc.aio.secure_channel(address, trusting, options=options) as channel:
             yield channel
 
     @asynccontextmanager
-    async def stream(self, token: str | None, *, delta: bool = True, **metadata: str) -> AsyncIterator[Client]:
-        """A discovery stream with a token, on a connection of its own."""
+    async def stream(
+        self, token: str | None = None, *, delta: bool = True, credentials: grpc.ChannelCredentials | None = None
+    ) -> AsyncIterator[Client]:
+        """A discovery stream with a token, or with a certificate on the mTLS port; on a connection of its own."""
         method = ADS + ("DeltaAggregatedResources" if delta else "StreamAggregatedResources")
-        headers = list(metadata.items()) + ([] if token is None else [("authorization", f"Bearer {token}")])
-        async with self.channel() as channel:
+        headers = () if token is None else (("authorization", f"Bearer {token}"),)
+        async with self.channel(credentials) as channel:
             call = channel.stream_stream(method)(metadata=headers)
             yield Client(call, delta=delta)
             call.cancel()
@@ -160,12 +164,12 @@ async def besieged(work: Path) -> AsyncIterator[Siege]:
     (work / "mesh").mkdir(parents=True)
     (work / "mesh" / "objects.yaml").write_text(OBJECTS)
     processes = Processes(work)
-    xds, debug = (f"127.0.0.1:{port}" for port in free_ports(2))
+    xds, mtls, debug = (f"127.0.0.1:{port}" for port in free_ports(3))
     command: list[str | Path] = [sys.executable, "-m", "tests.server.besieged", "serve", work / "mesh"]
-    command += ["--state", work / "state", "--xds-address", xds, "--debug-address", debug]
+    command += ["--state", work / "state", "--xds-address", xds, "--xds-mtls-address", mtls, "--debug-address", debug]
     process = await processes.start("control-plane", command)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
-        siege = Siege(work, process, xds, f"http://{debug}", http)
+        siege = Siege(work, process, xds, mtls, f"http://{debug}", http)
 
         async def ready() -> bool:
             if not process.running:

@@ -78,16 +78,16 @@ CLAIMS = {
     "no token": Claim(
         lambda _: None,
         "UNAUTHENTICATED",
-        "no join token: the header `authorization: Bearer TOKEN` is missing",
+        "no stream token: the header `authorization: Bearer TOKEN` is missing",
         "missing",
     ),
     "a stolen token after expiry": Claim(
-        lambda siege: made(siege, lifetime=60, age=61), "UNAUTHENTICATED", "join token refused: expired", "expired"
+        lambda siege: made(siege, lifetime=60, age=61), "UNAUTHENTICATED", "token refused: expired", "expired"
     ),
     "wrong audience": Claim(
         lambda siege: altered(siege, aud="another-service"),
         "UNAUTHENTICATED",
-        "join token refused: not meant for tulle-xds",
+        "token refused: not meant for tulle-xds",
         "audience",
     ),
     "wrong trust domain": Claim(
@@ -112,12 +112,12 @@ CLAIMS = {
             datetime.now(UTC),
         ),
         "UNAUTHENTICATED",
-        "join token refused: not signed by this control plane",
+        "token refused: not signed by this control plane",
         "signature",
     ),
-    "a token signed by nobody": Claim(unsigned, "UNAUTHENTICATED", "join token refused: not a join token", "malformed"),
+    "a token signed by nobody": Claim(unsigned, "UNAUTHENTICATED", "token refused: not a token of Tulle", "malformed"),
     "a token that is too long": Claim(
-        lambda _: "x" * 10_000, "UNAUTHENTICATED", "join token refused: longer than 8192 bytes", "size"
+        lambda _: "x" * 10_000, "UNAUTHENTICATED", "token refused: longer than 8192 bytes", "size"
     ),
     "a newline in the node id": Claim(
         lambda siege: siege.token(HONEST),
@@ -192,7 +192,7 @@ async def test_a_workload_cannot_ask_what_all_have(siege: Siege) -> None:
 
 async def test_a_join_directory_is_for_its_workload_alone(siege: Siege) -> None:
     found = [siege.work / "state", *(siege.work / "state").rglob("*")]
-    assert len([path for path in found if path.name == "token"]) == 2
+    assert len([path for path in found if path.name in {"token", "stream-token"}]) == 4
     for path in found:
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode & 0o077 == 0, f"{path} is {mode:o}"
@@ -214,7 +214,7 @@ async def test_another_user_cannot_read_a_join_directory(siege: Siege) -> None:
         reachable = place / "reachable"
         reachable.write_text("it can be read")
         reachable.chmod(0o644)
-        for path in (reachable, state / "join" / HONEST / "token", state / "join" / HONEST / "bundle.pem"):
+        for path in (reachable, *(state / "join" / HONEST / name for name in ("token", "stream-token", "bundle.pem"))):
             process = await asyncio.create_subprocess_exec(
                 *("cat", path),
                 user=65534,

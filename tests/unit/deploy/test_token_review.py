@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 
 from ca.identity import TrustDomain, WorkloadIdentity
 from ca.tokens import JoinTokens
-from deploy.admission import JoinTokenAuthenticator
-from deploy.bearer import TokenAuthenticator, unverified_claims
+from deploy.admission import TokenAuthenticator
+from deploy.bearer import BearerAuthenticator, unverified_claims
 from deploy.token_review import ApiServer, TokenReview
 from tests.unit.deploy.review_api import OURS, ReviewApi, review_api
 from xds.authentication import AuthenticationError, AuthenticationUnavailableError, Peer
@@ -50,8 +50,8 @@ async def review(api: ReviewApi) -> AsyncIterator[TokenReview]:
 
 
 @pytest.fixture
-def both(review: TokenReview) -> TokenAuthenticator:
-    return TokenAuthenticator(JoinTokenAuthenticator(JOIN), review)
+def both(review: TokenReview) -> BearerAuthenticator:
+    return BearerAuthenticator(TokenAuthenticator(JOIN), review)
 
 
 def peer(token: str) -> Peer:
@@ -242,14 +242,14 @@ def signed_with(key: bytes, claims: dict[str, Any]) -> str:
     return f"{text}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
-async def test_each_kind_goes_to_its_verifier(api: ReviewApi, both: TokenAuthenticator) -> None:
+async def test_each_kind_goes_to_its_verifier(api: ReviewApi, both: BearerAuthenticator) -> None:
     assert (await both.authenticate(peer(join_token()))).workload == "shop/cart-1"
     assert api.asked == []
     assert (await both.authenticate(peer(api.token()))).workload == "shop/cart-1"
     assert len(api.asked) == 1
 
 
-async def test_tokens_that_pass_for_another_kind_are_refused(api: ReviewApi, both: TokenAuthenticator) -> None:
+async def test_tokens_that_pass_for_another_kind_are_refused(api: ReviewApi, both: BearerAuthenticator) -> None:
     kubernetes = jwt.decode(api.token(), options={"verify_signature": False})
     join = jwt.decode(join_token(), options={"verify_signature": False})
     der = api.key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -267,7 +267,7 @@ async def test_tokens_that_pass_for_another_kind_are_refused(api: ReviewApi, bot
 
 
 async def test_without_kubernetes_its_tokens_are_refused(api: ReviewApi) -> None:
-    assert await refusal(TokenAuthenticator(JoinTokenAuthenticator(JOIN)), api.token()) == "kind"
+    assert await refusal(BearerAuthenticator(TokenAuthenticator(JOIN)), api.token()) == "kind"
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ async def test_without_kubernetes_its_tokens_are_refused(api: ReviewApi) -> None
         ({"authorization": "Bearer W10.W10.W10"}, "malformed"),
     ],
 )
-async def test_what_is_no_token(both: TokenAuthenticator, header: dict[str, str], reason: str) -> None:
+async def test_what_is_no_token(both: BearerAuthenticator, header: dict[str, str], reason: str) -> None:
     with pytest.raises(AuthenticationError) as caught:
         await both.authenticate(Peer(header, None, ""))
     assert caught.value.reason == reason
