@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 FAST := -m "not slow and not envoy and not root" -n auto
 REAL := -m "not slow and (envoy or root)"
 
-.PHONY: demo test test-all lint format bench clean
+.PHONY: demo test test-all lint audit format bench clean
 
 demo: $(VENV)/installed  ## the bookstore, live: SMI objects steer real Envoy sidecars
 	@$(BIN)/tulle demo $(ARGS)
@@ -28,6 +28,19 @@ lint: $(VENV)/installed-dev  ## style, types, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Not part of lint: advisories are published by others, at any time, and not every network reaches a database of them.
+# It has an environment of its own, so that what it needs is not among what it looks at.
+audit: $(VENV)/installed  ## known vulnerabilities of what Tulle depends on, by the advisories of PyPI
+	@$(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'
+	@found=$$($(VENV)/audit/bin/pip-audit --progress-spinner off --skip-editable \
+	    --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') 2>&1); status=$$?; \
+	printf '%s\n' "$$found"; \
+	if printf '%s' "$$found" | grep -qE 'could not be audited|ConnectionError|ServiceError|Traceback'; then \
+	    echo 'make audit: NOT AUDITED: the database of advisories cannot be reached, or does not know all packages' >&2; \
+	    exit 2; \
+	fi; exit $$status
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .

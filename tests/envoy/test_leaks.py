@@ -13,6 +13,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -40,7 +41,10 @@ def written(data: bytes) -> Iterator[bytes]:
     yield data.hex().encode()
     yield data.hex().upper().encode()
     yield data.hex(":").encode()
-    yield repr(data)[2:-1].encode()
+    # Which quotes are escaped depends on what stands around it.
+    escaped = repr(b"'\"" + data)[5:-1]
+    yield escaped.encode()
+    yield escaped.replace("\\'", "'").encode()
     yield "".join(f"\\{byte:03o}" if not 32 <= byte < 127 else chr(byte) for byte in data).encode()
     # Base64 at each of three places in a group, without the characters at the ends that its neighbours have part in.
     for before in range(3):
@@ -61,9 +65,7 @@ def needles(state: Path) -> dict[str, list[bytes]]:
         elif path.is_file() and b"PRIVATE KEY" in (pem := path.read_bytes()):
             block = re.search(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\n(.*?)-----END", pem, re.DOTALL)
             assert block is not None
-            key = serialization.load_pem_private_key(
-                pem[block.start() : pem.index(b"-----END", block.start()) + 40], None
-            )
+            key = serialization.load_pem_private_key(pem[block.start() :], None)
             assert isinstance(key, ec.EllipticCurvePrivateKey)
             scalar = key.private_numbers().private_value.to_bytes(32)
             found[str(path)] = [*block[1].splitlines(), *written(scalar)]
@@ -100,21 +102,45 @@ async def test_nothing_secret_is_to_be_seen(tmp_path: Path) -> None:
     (mesh / "service.yaml").write_text(SERVICE.replace("PORT", "80"))
     token_file.write_text(DEBUG_TOKEN)
     token_file.chmod(0o600)
-    xds, debug = (f"127.0.0.1:{port}" for port in free_ports(2))
+    xds, mtls, debug = (f"127.0.0.1:{port}" for port in free_ports(3))
     processes = Processes(tmp_path)
     headers = {"Authorization": f"Bearer {DEBUG_TOKEN}"}
     try:
-        serve = [*TULLE, "serve", mesh, "--state", state, "--xds-address", xds, "--debug-address", debug]
+        serve = [
+            *TULLE,
+            "serve",
+            mesh,
+            "--state",
+            state,
+            "--xds-address",
+            xds,
+            "--xds-mtls-address",
+            mtls,
+            "--debug-address",
+            debug,
+        ]
         plane = await processes.start(
             "control-plane", [*serve, "--debug-token-file", token_file, "--log-level", "debug"]
         )
         join = state / "join" / HONEST
-        await eventually(lambda: exists(join / "token"), "the join directory", within=60)
+
+        async def invited() -> bool:
+            return (join / "token").exists()
+
+        await eventually(invited, "the join directory", within=60)
         run = [*TULLE, "sidecar", HONEST, "--join", join, "--xds-address", xds, "--ports-file", ports_file]
         sidecar = await processes.start("sidecar", [*run, "--log-level", "trace"], stop_with=signal.SIGINT)
-        await eventually(lambda: exists(ports_file), "the sidecar to be ready", within=60)
-        ports = json.loads(ports_file.read_text())
         seen: dict[str, bytes] = {}
+        pids = {"control plane": plane.process.pid, "sidecar": sidecar.process.pid}
+
+        async def ready() -> bool:
+            # Looked at all the while: the process that gets the certificate does not live long.
+            seen.update(of_processes(pids))
+            return ports_file.exists()
+
+        await eventually(ready, "the sidecar to be ready", within=60)
+        assert [name for name in seen if "child" in name]
+        ports = json.loads(ports_file.read_text())
         async with aiohttp.ClientSession() as http:
             for path in ("/", "/metrics", "/debug/mesh", "/debug/proxies", "/debug/rejections", "/readyz", "/nowhere"):
                 seen[path] = await page(http, f"http://{debug}{path}", headers)
@@ -124,9 +150,7 @@ async def test_nothing_secret_is_to_be_seen(tmp_path: Path) -> None:
             for path in ("/config_dump?include_eds", "/certs", "/server_info", "/clusters", "/stats", "/init_dump"):
                 seen[f"Envoy {path}"] = await page(http, f"http://127.0.0.1:{ports['admin']}{path}", {})
         seen["CSDS"] = await client_status(xds, join)
-        for name, pid in family({"control plane": plane.process.pid, "sidecar": sidecar.process.pid}).items():
-            for part in ("cmdline", "environ"):
-                seen[f"{part} of {name}"] = Path(f"/proc/{pid}/{part}").read_bytes()
+        seen |= of_processes(pids)
         assert limits(plane.process.pid) == ("0", "0")
         wanted = needles(state)
         assert len(wanted) >= 8
@@ -139,10 +163,6 @@ async def test_nothing_secret_is_to_be_seen(tmp_path: Path) -> None:
         assert not found
     finally:
         await processes.close()
-
-
-async def exists(path: Path) -> bool:
-    return path.exists()
 
 
 async def page(http: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> bytes:
@@ -165,13 +185,23 @@ async def client_status(xds: str, join: Path) -> bytes:
     return bytes(data) + str(answer).encode()
 
 
-def family(roots: dict[str, int]) -> dict[str, int]:
-    """Those processes and their children."""
-    found = dict(roots)
+def of_processes(roots: dict[str, int]) -> dict[str, bytes]:
+    """Command lines and environments of these processes and their children."""
+    found = {}
+    for name, pid in {**roots, **children(roots)}.items():
+        for part in ("cmdline", "environ"):
+            with suppress(OSError):  # it has ended meanwhile
+                found[f"{part} of {name}"] = Path(f"/proc/{pid}/{part}").read_bytes()
+    return found
+
+
+def children(roots: dict[str, int]) -> dict[str, int]:
+    found = {}
     for name, pid in roots.items():
         for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found[f"child {child} of {name}"] = int(child)
+            with suppress(OSError):
+                for child in (task / "children").read_text().split():
+                    found[f"child {child} of {name}"] = int(child)
     return found
 
 

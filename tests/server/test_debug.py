@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from protos.envoy.config.cluster import v3_pb2 as cluster_v3
 from protos.envoy.config.core import v3_pb2 as core_v3
@@ -57,7 +58,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Get]]]:
         opened.extend((server.stop, session.close))
 
         async def get(path: str, **headers: str) -> tuple[int, Any]:
-            async with session.get(f"http://127.0.0.1:{port}{path}", headers=headers) as answer:
+            async with session.get(URL(f"http://127.0.0.1:{port}{path}", encoded=True), headers=headers) as answer:
                 text = await answer.text()
                 if answer.content_type != "application/json":
                     return answer.status, text
@@ -185,14 +186,62 @@ async def test_content_is_shown_and_keys_are_not(plane: Plane, serve: Any, conne
     assert KEY not in json.dumps(page)
 
 
-async def test_a_token_guards_everything_but_probes(plane: Plane, serve: Any) -> None:
+PATHS = {
+    "/": 200,
+    "/metrics": 200,
+    "/debug/mesh": 200,
+    "/debug/proxies": 200,
+    "/debug/rejections": 200,
+    f"/debug/proxies/{PROXY}": 200,
+    f"/debug/proxies/{PROXY}?config=1": 200,
+    "/debug/proxies/shop/nobody": 404,
+    "/nowhere": 404,
+    # Ways to say an open path and mean another.
+    "/healthz/../metrics": 404,
+    "/healthz/": 404,
+    "//healthz": 404,
+    "/HEALTHZ": 404,
+    "/healthz%2f..%2fmetrics": 404,
+    "/healthz;/metrics": 404,
+}
+NOT_THE_TOKEN = {
+    "none": None,
+    "empty": "",
+    "wrong": "Bearer wrong",
+    "a beginning": "Bearer open",
+    "more": "Bearer open sesame!",
+    "another scheme": "Basic open sesame",
+    "without scheme": "open sesame",
+    "not ASCII": "Bearer open sesam\u00e9",
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("presented", NOT_THE_TOKEN.values(), ids=NOT_THE_TOKEN)
+async def test_nothing_is_told_without_the_token(plane: Plane, serve: Any, path: str, presented: str | None) -> None:
     get = await serve(plane, address="0.0.0.0:0", token="open sesame")
-    assert (await get("/healthz"))[0] == 200
-    assert (await get("/readyz"))[0] == 200
-    for path in ("/", "/metrics", "/debug/mesh", "/debug/proxies", "/nowhere"):
-        assert await get(path) == (401, {"error": "a bearer token is needed"})
-        assert (await get(path, Authorization="Bearer wrong"))[0] == 401
-    assert (await get("/debug/mesh", Authorization="Bearer open sesame"))[0] == 200
+    headers = {} if presented is None else {"Authorization": presented}
+    assert await get(path, **headers) == (401, {"error": "a bearer token is needed"})
+
+
+@pytest.mark.parametrize(("path", "status"), PATHS.items())
+async def test_the_token_opens_every_path(plane: Plane, serve: Any, path: str, status: int) -> None:
+    get = await serve(plane, address="0.0.0.0:0", token="open sesame")
+    assert (await get(path, Authorization="Bearer open sesame"))[0] == status
+
+
+def test_every_path_is_tried() -> None:
+    """A path that is added is to be in the table above."""
+    server = debug_server("127.0.0.1:0")
+    routes = {route.resource.canonical for route in server.application().router.routes() if route.resource is not None}
+    tried = {path.partition("?")[0].replace(PROXY, "{namespace}/{workload}") for path in PATHS}
+    assert routes - {"/healthz", "/readyz"} <= tried
+
+
+async def test_probes_need_no_token(plane: Plane, serve: Any) -> None:
+    get = await serve(plane, address="0.0.0.0:0", token="open sesame")
+    assert await get("/healthz") == (200, {"status": "ok"})
+    assert await get("/readyz") == (200, {"status": "ready"})
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.com:1", ":1"])
