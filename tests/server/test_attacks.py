@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -198,6 +199,9 @@ async def test_a_join_directory_is_for_its_workload_alone(siege: Siege) -> None:
         assert mode & 0o077 == 0, f"{path} is {mode:o}"
 
 
+READ_AS_NOBODY = "import os, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534); open(sys.argv[1]).read()"
+
+
 @contextmanager
 def everybodys_place() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
@@ -216,13 +220,7 @@ async def test_another_user_cannot_read_a_join_directory(siege: Siege) -> None:
         reachable.chmod(0o644)
         for path in (reachable, *(state / "join" / HONEST / name for name in ("token", "stream-token", "bundle.pem"))):
             process = await asyncio.create_subprocess_exec(
-                *("cat", path),
-                user=65534,
-                group=65534,
-                extra_groups=[],
-                cwd="/",
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
+                *(sys.executable, "-c", READ_AS_NOBODY, path), stderr=asyncio.subprocess.PIPE
             )
             _, complaint = await process.communicate()
             assert (process.returncode == 0) == (path == reachable)

