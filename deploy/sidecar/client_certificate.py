@@ -67,11 +67,20 @@ def proxy_of(chain_pem: bytes, bundle_pem: bytes, now: datetime | None = None) -
 def named_by(token: str) -> str | None:
     """The SPIFFE ID that a join token says it is for; None when it cannot be read.
 
-    Whether that is true, only the control plane can tell: it is a hint that something has changed, and no proof.
+    Whether that is true, only the control plane can tell: it is a hint, and no proof.
     """
+    return _claim(token, "sub")
+
+
+def workload_of(token: str) -> str | None:
+    """The same for the workload, `namespace/name`."""
+    return _claim(token, "tulle/workload")
+
+
+def _claim(token: str, name: str) -> str | None:
     try:
         payload = token.split(".")[1]
-        subject = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))).get("sub")
+        value = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))).get(name)
     except (IndexError, ValueError, AttributeError, RecursionError):
         return None
-    return subject if isinstance(subject, str) else None
+    return value if isinstance(value, str) else None

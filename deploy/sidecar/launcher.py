@@ -24,6 +24,7 @@ from pathlib import Path
 from ca.identity import TrustDomain, control_plane_id
 from deploy.sidecar import admin, redirect
 from deploy.sidecar.bootstrap import BootstrapSettings, bootstrap, to_json
+from deploy.sidecar.client_certificate import workload_of
 from deploy.sidecar.envoy import EnvoyBinary, find_envoy
 from deploy.sidecar.errors import SidecarError
 from deploy.sidecar.follow import JoinFollower
@@ -98,6 +99,9 @@ def run(options: SidecarOptions) -> int:
     """
     material = read_join_directory(options.join)
     trust_domain = bundle_trust_domain(material.bundle)
+    owner = workload_of(material.token)
+    if owner not in {None, options.name}:
+        raise SidecarError(f"the join directory {options.join} is that of {owner}, not of {options.name}")
     binary = find_envoy(options.envoy)
     if binary.warning:
         _say(f"warning: {binary.warning}")

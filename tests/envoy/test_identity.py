@@ -147,11 +147,14 @@ async def test_each_proxy_has_a_key_of_its_own(running: ExplicitMesh) -> None:
 async def test_envoy_holds_the_certificate_and_the_root(running: ExplicitMesh, workload: str, account: str) -> None:
     held = json.loads(await running.mesh.admin(workload, "/certs"))["certificates"]
     own = [chain["cert_chain"][0] for chain in held if chain.get("cert_chain")]
+    # One for the mesh, one for the control plane.
     assert {name["uri"] for each in own for name in each["subject_alt_names"]} == {
-        f"spiffe://cluster.local/ns/town/sa/{account}"
+        f"spiffe://cluster.local/ns/town/sa/{account}",
+        f"spiffe://cluster.local/tulle/proxy/{workload}/sa/{account}",
     }
-    expiry = datetime.fromisoformat(own[0]["expiration_time"])
-    assert timedelta(hours=20) < expiry - datetime.now(UTC) <= timedelta(hours=24)
+    for each in own:
+        expiry = datetime.fromisoformat(each["expiration_time"])
+        assert timedelta(hours=20) < expiry - datetime.now(UTC) <= timedelta(hours=24)
 
 
 @asynccontextmanager
@@ -219,21 +222,45 @@ async def request_over_tls(port: int, context: ssl.SSLContext) -> Message:
 
 
 async def test_a_sidecar_cannot_be_another_workload(running: ExplicitMesh) -> None:
-    """With the join directory of one workload, it asks to be another: refused, and both sides say why."""
+    """With the join directory of one workload, it asks to be another: it is told, and nobody else notices."""
     mesh = running.mesh
     join = mesh.state / "join" / CLIENT
     command: list[str | Path] = [*TULLE, "sidecar", BANKS[0], "--join", join, "--xds-address", mesh.xds_address]
-    reason = "node id 'town/bank-0' is not 'town/client-0', which the credential belongs to"
     impostor = await mesh.processes.start("impostor", command, stop_with=signal.SIGINT)
+
+    async def ended() -> bool:
+        return not impostor.running
+
+    await eventually(ended, "the impostor to give up", within=30)
+    assert f"Error: the join directory {join} is that of {CLIENT}, not of {BANKS[0]}" in impostor.log.read_text()
+    assert await mesh.processes.stop(impostor) == 1
+    await assert_unharmed(running)
+
+
+async def test_an_envoy_cannot_be_another_workload(running: ExplicitMesh, tmp_path: Path) -> None:
+    """The same without a launcher that would say so: refused, and both sides say why."""
+    mesh = running.mesh
+    admin, metrics = mesh.ports.take(), mesh.ports.take()
+    join = mesh.state / "join" / CLIENT
+    command: list[str | Path] = [*TULLE, "bootstrap", BANKS[0], "--join", join, "--out", tmp_path / "sds"]
+    command += ["--xds-address", mesh.xds_address, "--admin-port", str(admin), "--metrics-port", str(metrics)]
+    config = tmp_path / "bootstrap.json"
+    config.write_bytes(await mesh.run(BANKS[0], command))
+    envoy: list[str | Path] = [find_envoy().path, "-c", config, "--use-dynamic-base-id", "-l", "warn"]
+    reason = "node id 'town/bank-0' is not 'town/client-0', which the credential belongs to"
+    impostor = await mesh.processes.start("impostor-envoy", envoy)
 
     async def refused() -> bool:
         return reason in impostor.log.read_text()
 
     await eventually(refused, f"the reason in {impostor.log}", within=30)
-    assert " ready: " not in impostor.log.read_text()
     assert reason in impostor.log.with_name("control-plane.log").read_text()
     await mesh.processes.stop(impostor)
-    proxies = {each["proxy"]: each for each in await mesh.debug("/debug/proxies")}
+    await assert_unharmed(running)
+
+
+async def assert_unharmed(running: ExplicitMesh) -> None:
+    proxies = {each["proxy"]: each for each in await running.mesh.debug("/debug/proxies")}
     for workload, account in ((BANKS[0], "bank"), (CLIENT, "client")):
         assert proxies[workload]["synced"]
         assert proxies[workload]["subject"] == f"spiffe://cluster.local/ns/town/sa/{account}"
@@ -290,8 +317,8 @@ async def test_secrets_are_nowhere_to_be_read(running: ExplicitMesh) -> None:
         texts[f"metrics of {workload}"] = await mesh.metrics(workload)
     logs = {str(log): log.read_text(errors="replace") for log in mesh.work_dir.rglob("*.log")}
     assert len(logs) >= 4
-    tokens = [path.read_text().strip() for path in mesh.state.glob("join/*/*/token")]
-    assert len(tokens) == 5
+    tokens = [path.read_text().strip() for path in mesh.state.glob("join/*/*/*token")]
+    assert len(tokens) == 2 * 5
     for where, text in {**texts, **logs}.items():
         assert "PRIVATE KEY" not in text, where
         # The signature is what makes a token one.

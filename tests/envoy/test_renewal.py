@@ -53,7 +53,8 @@ WORKLOADS = ["web/server-0", "web/client-0"]
 async def expiry_of(running: ExplicitMesh, workload: str) -> datetime:
     """When the certificate that Envoy holds expires."""
     held = json.loads(await running.mesh.admin(workload, "/certs"))["certificates"]
-    [own] = {chain["cert_chain"][0]["expiration_time"] for chain in held if chain.get("cert_chain")}
+    leaves = [chain["cert_chain"][0] for chain in held if chain.get("cert_chain")]
+    [own] = {leaf["expiration_time"] for leaf in leaves if "/ns/" in leaf["subject_alt_names"][0]["uri"]}
     return datetime.fromisoformat(own)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jwt
 import pytest
 from click.testing import CliRunner
 
@@ -51,3 +52,11 @@ def test_ports_file_without_a_directory(join: Path, tmp_path: Path) -> None:
 def test_an_envoy_that_is_none(join: Path) -> None:
     done = CliRunner().invoke(sidecar, ["a/b", "--join", str(join), "--envoy", "/dev/null"])
     assert (done.exit_code, done.stderr) == (1, "Error: /dev/null cannot be run as Envoy: Permission denied\n")
+
+
+def test_the_join_directory_of_another_workload(join: Path) -> None:
+    token = jwt.encode({"tulle/workload": "bookstore/v1"}, "k" * 32, algorithm="HS256")
+    (join / "token").write_text(token)
+    done = CliRunner().invoke(sidecar, ["bookstore/v2", "--join", str(join)])
+    line = f"Error: the join directory {join} is that of bookstore/v1, not of bookstore/v2\n"
+    assert (done.exit_code, done.stderr) == (1, line)
