@@ -336,6 +336,15 @@ PORTS_TOO_EARLY = define(
     effect="The `spec` is honoured as in v1alpha4.",
     repair="Write `apiVersion: specs.smi-spec.io/v1alpha4`.",
 )
+BAD_FEDERATION = define(
+    "TL1219",
+    Severity.ERROR,
+    "foreign trust domain that cannot be trusted",
+    cause="An entry of `federation` names the mesh's own trust domain, or its roots are not signing certificates in PEM"
+    " of the trust domain that it names.",
+    effect="The entry is not in force: nobody of that trust domain is believed.",
+    repair="Name the other mesh's trust domain, and give the root certificates that it publishes.",
+)
 
 # What conversion between versions kept
 

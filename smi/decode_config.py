@@ -9,6 +9,7 @@ import re
 
 from ca.identity import IdentityError, TrustDomain
 from smi import codes
+from smi.decode_federation import decode_federation
 from smi.fields import Fields
 from smi.objects import Allowance, MeshConfig, Meta, MtlsMode, TrafficPolicy
 
@@ -52,6 +53,7 @@ def decode_mesh_config(root: Fields, meta: Meta) -> MeshConfig | None:
         ),
         empty_rules=spec.choice("emptyRules", Allowance, defaults.empty_rules, when_wrong=Allowance.DENY),
         certificate_lifetime=_lifetime(spec, defaults.certificate_lifetime),
+        federation=decode_federation(spec, trust_domain or defaults.trust_domain),
     )
     spec.close()
     return config

@@ -222,6 +222,14 @@ class Allowance(enum.StrEnum):
     DENY = "deny"
 
 
+@dataclass(frozen=True, slots=True)
+class ForeignDomain:
+    """A trust domain that the mesh believes beside its own: `roots`, PEM, one each, speak for it and no other."""
+
+    trust_domain: str
+    roots: tuple[bytes, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeshConfig(MeshObject):
     """`tulle.dev/v1alpha1` MeshConfig, name `default`: the mesh-wide settings. Durations are seconds."""
@@ -233,3 +241,4 @@ class MeshConfig(MeshObject):
     plaintext_upstreams: Allowance = Allowance.ALLOW
     empty_rules: Allowance = Allowance.DENY
     certificate_lifetime: float = 86400.0
+    federation: tuple[ForeignDomain, ...] = ()

@@ -21,6 +21,7 @@ from smi.model import (
     WorkloadClass,
     WorkloadKey,
 )
+from smi.objects import ForeignDomain, MeshConfig
 from smi.resolve import codes
 from smi.resolve.cells import Derived, Graph
 from smi.resolve.declared import Declared
@@ -63,6 +64,8 @@ class MeshModel:
         proxies = self._proxies = ProxyCells(self._graph, self._declared, self._members, ports)
 
         self.settings = MeshSettings(self._declared.trust_domain, self._declared.config.egress)
+        self.federation: tuple[ForeignDomain, ...] = ()
+        """Other trust domains that are believed; they change nothing but the trust bundle."""
         self.backends: Mapping[PortKey, BackendPort] = ports.backends.values
         self.endpoints: Mapping[PortKey, EndpointSet] = ports.endpoints.values
         self.frontends: Mapping[PortKey, Frontend] = ports.frontends.values
@@ -147,6 +150,9 @@ class MeshModel:
             message = f"trustDomain is {self._trust_domain} until the control plane is started anew"
             found.add(codes.TRUST_DOMAIN_FIXED, message, wanted)
             wanted = dataclasses.replace(wanted, trust_domain=self._trust_domain)
+        self.federation = self._foreign(wanted, found)
+        # No cell depends on whom else the mesh believes.
+        wanted = dataclasses.replace(wanted, federation=())
         self._graph.findings.replace((self, "config"), found)
         if wanted == self._declared.config:
             return False
@@ -154,6 +160,14 @@ class MeshModel:
         self.settings = MeshSettings(self._declared.trust_domain, wanted.egress)
         self._graph.invalidate()
         return True
+
+    def _foreign(self, wanted: MeshConfig, findings: Findings) -> tuple[ForeignDomain, ...]:
+        """The trust domains to believe beside the one that is in force."""
+        foreign = tuple(each for each in wanted.federation if each.trust_domain != wanted.trust_domain)
+        if foreign != wanted.federation:
+            message = f"federation: {wanted.trust_domain} is the trust domain of this mesh until it is started anew"
+            findings.add(codes.TRUST_DOMAIN_FIXED, message, wanted)
+        return foreign
 
     def _member(self, key: Key, findings: Findings) -> Member | None:
         workload = self._declared.workloads.values.get(key)
