@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ca.identity import IdentityError, TrustDomain
-from ca.secrets import trust_secret
 from ca.spent import SPENT_TOKENS, SpentTokens
 from ca.state import CaState, StateError, load_or_create
 from ca.tokens import JoinTokens
+from deploy.acknowledgements import Acknowledgements
 from deploy.admission import ByCertificateElse, NoStreamTokens, PeerCertificate, TokenAuthenticator, authorizer
 from deploy.clock import now
-from deploy.configuration import TRUST_SCOPE, encoded
 from deploy.directory import sorted_diagnostics
 from deploy.enrolment import Enrolment, Gate
 from deploy.garbage import collector_paused, settle_in
@@ -28,14 +27,16 @@ from deploy.join_directories import REFRESH_SECONDS, JoinDirectories
 from deploy.live_mesh import LiveMesh
 from deploy.rejection_watch import RejectionWatch
 from deploy.report import mesh_report
+from deploy.rotation import Followers, Rotation
 from deploy.server_certificate import ServerCertificate
+from deploy.trust import Trust
 from smi.files import FileChange, FileSource
 from smi.model import WorkloadKey
 from xds.authentication import OperatorToken
 from xds.debug import DebugServer
 from xds.fanout import Fanout
 from xds.server import Port, XdsServer
-from xds.store import ScopeChange, Store
+from xds.store import Store
 
 _log = logging.getLogger(__name__)
 _GRACE = 10.0
@@ -97,12 +98,17 @@ class ControlPlane:
                 joins.update(live.mesh.proxies)
             except (StateError, OSError) as error:
                 raise ServeError(str(error)) from None
-            trust = encoded(trust_secret(state.authority(now()).bundle))
-            store.apply([ScopeChange(TRUST_SCOPE, (trust,))])
+            trust = Trust(state, store, lambda: live.mesh.federation)
+            trust.push()
             store.mark_ready()
             identities = Identities(state, store, lambda: live.mesh)
-            server = self._server(store, state, live, identities, _Joining(joins, spent))
-            intake = Intake(_taking(live, joins), server.fanout, self._options.hold_off)
+            server: XdsServer
+            streams = lambda proxy: server.proxies.all_of(proxy)  # noqa: E731, PLW0108  # the server comes last
+            seen = Acknowledgements(state, identities, trust, streams)
+            followers = Followers(joins, trust, identities)
+            rotation = Rotation(state, self._options.state, lambda: live.mesh, followers, seen)
+            server = self._server(store, state, live, rotation, _Joining(joins, spent))
+            intake = Intake(_taking(live, joins, trust), server.fanout, self._options.hold_off)
             rejected = RejectionWatch(server, live)
             await stack.enter_async_context(self._serving(server, store, live, rejected))
             await _until(
@@ -110,14 +116,13 @@ class ControlPlane:
                 _follow(source, intake, stop),
                 intake.run(),
                 identities.run(),
+                rotation.run(),
                 rejected.run(),
                 _refresh(joins, live),
             )
             _log.info("stopping; sidecars go on with what they have")
 
-    def _server(
-        self, store: Store, state: CaState, live: LiveMesh, identities: Identities, joining: _Joining
-    ) -> XdsServer:
+    def _server(self, store: Store, state: CaState, live: LiveMesh, rotation: Rotation, joining: _Joining) -> XdsServer:
         options, tokens, tls = self._options, JoinTokens(state.join_token_key), ServerCertificate(state)
         certificates = PeerCertificate(lambda: state.bundle)
         gate = Gate(certificates, TokenAuthenticator(tokens, "join"), joining.spent)
@@ -140,7 +145,8 @@ class ControlPlane:
             tls.credentials(),
             options.xds_address,
             operators=None if options.debug_token is None else OperatorToken(options.debug_token),
-            observer=identities,
+            observer=rotation,
+            on_ack=rotation.on_ack,
             fanout=Fanout(options.hold_off),
             mtls=mtls,
             calls=enrolment.calls,
@@ -215,11 +221,12 @@ async def _follow(source: FileSource, intake: Intake, stop: asyncio.Event) -> No
         intake.put(change)
 
 
-def _taking(live: LiveMesh, joins: JoinDirectories) -> Callable[[FileChange], None]:
+def _taking(live: LiveMesh, joins: JoinDirectories, trust: Trust) -> Callable[[FileChange], None]:
     """Take a change. A state directory that cannot be written is retried with the next one."""
 
     def take(change: FileChange) -> None:
         changed = live.take(change)
+        trust.push()
         try:
             joins.follow(changed, live.mesh.proxies)
         except (StateError, OSError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,18 +26,23 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """What is counted, what is rejected, who is busy, and which writes are under way."""
+    """What is counted, what is rejected, who is busy, and which writes are under way. ``on_ack`` hears of each proxy
+    that has accepted a response.
+    """
 
     metrics: Metrics
     rejections: Rejections
     fanout: Fanout
     writes: Overdue[Connection]
+    on_ack: Callable[[str], None] | None = None
     told: RepeatLog = field(default_factory=lambda: RepeatLog(_log, "rejected"))
 
     def acknowledged(self, status: ProxyStatus, ack: Ack, now: float) -> None:
         """A proxy has accepted a response. ``now``: monotonic seconds, as the changes of ``ack`` have them."""
         status.answers_of(ack.type_url).acks += 1
         self.metrics.acknowledged(ack.type_url, None if ack.changed_at is None else now - ack.changed_at)
+        if self.on_ack is not None:
+            self.on_ack(status.proxy)
 
     def rejected(self, status: ProxyStatus, nack: Nack) -> None:
         """A proxy has rejected a response, in its own words."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,8 @@ class XdsServer:
     ``mtls`` is a second port for peers with a certificate, where everything is served just as on the first; after
     ``start``, ``mtls_port`` is its number. ``calls`` are more methods, by their full name, which may raise ``Refused``.
     ``max_stream_age`` ends streams at about that many seconds, on connections that are told GOAWAY before, so that
-    proxies connect anew and spread over the replicas; None: never.
+    proxies connect anew and spread over the replicas; None: never. ``on_ack`` is told of each proxy that has accepted a
+    response, often, and must be quick.
     """
 
     def __init__(  # noqa: PLR0913  # the one place where all parts meet
@@ -82,6 +83,7 @@ class XdsServer:
         mtls: Port | None = None,
         calls: Mapping[str, Call] | None = None,
         throttle: Throttle | None = None,
+        on_ack: Callable[[str], None] | None = None,
     ) -> None:
         self.proxies = ProxyRegister()
         self.metrics = metrics or Metrics()
@@ -96,7 +98,7 @@ class XdsServer:
         self.metrics.registry.register(self.rejections)
         self._presence = Presence(observer)
         self._writes: Overdue[Connection] = Overdue(write_deadline, Connection.give_up)
-        self._records = Records(self.metrics, self.rejections, self.fanout, self._writes)
+        self._records = Records(self.metrics, self.rejections, self.fanout, self._writes, on_ack)
         self._streams = Streams(
             store,
             Gatekeepers(authenticator, authorizer, self._admission),

@@ -5,10 +5,10 @@ In: the streams themselves, and their answers. Out: plain data for the debug end
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from xds.resource import Resource
+from xds.resource import Resource, TypeUrl
 from xds.stream import Stream
 from xds.substream import SubStream, World
 
@@ -77,6 +77,28 @@ class ProxyStatus:
         for sub in self.stream.in_push_order():
             yield from _holdings(sub, self.world)
 
+    def holding(self, type_url: str, name: str) -> Holding | None:
+        """One name; None when the proxy does not subscribe to it. Costs what is unanswered of its type."""
+        sub = self.stream.substreams.get(type_url)
+        if sub is None or not sub.subscription.covers(name):
+            return None
+        unanswered: dict[str, Resource | None] = {}
+        for batch in sub.unacked.values():
+            if any(each.name == name for each in batch.resources):
+                unanswered[name] = batch.bases.get(name)
+                break
+        return _holding(sub, self.world, name, unanswered)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the proxy has subscribed to all that it needs at first: it has accepted clusters and listeners, and
+        asks before that for what they name. After a reconnect it renews all it asks for before it answers anything.
+        """
+        return all(
+            (answers := self.answers.get(type_url)) is not None and answers.acks > 0
+            for type_url in (TypeUrl.CLUSTER, TypeUrl.LISTENER)
+        )
+
     def is_to_hold(self, type_url: str, name: str) -> bool:
         """Whether the proxy subscribes to a resource that it may see."""
         substream = self.stream.substreams.get(type_url)
@@ -99,10 +121,14 @@ def _holdings(sub: SubStream, world: World) -> Iterator[Holding]:
         for resource in batch.resources:
             unanswered.setdefault(resource.name, batch.bases.get(resource.name))
     for name in sorted(names):
-        current = world.lookup(sub.type_url, name)
-        sent, rejected = _sent(sub, name, current)
-        acked = unanswered.get(name, sent)
-        yield Holding(sub.type_url, name, _version(current), _version(sent), _version(acked), rejected)
+        yield _holding(sub, world, name, unanswered)
+
+
+def _holding(sub: SubStream, world: World, name: str, unanswered: Mapping[str, Resource | None]) -> Holding:
+    current = world.lookup(sub.type_url, name)
+    sent, rejected = _sent(sub, name, current)
+    acked = unanswered.get(name, sent)
+    return Holding(sub.type_url, name, _version(current), _version(sent), _version(acked), rejected)
 
 
 def _sent(sub: SubStream, name: str, current: Resource | None) -> tuple[Resource | None, str | None]:
@@ -140,6 +166,10 @@ class ProxyRegister:
         """The newest stream of a proxy; an older one is usually dead and not yet noticed."""
         streams = self._streams.get(proxy)
         return streams[-1] if streams else None
+
+    def all_of(self, proxy: str) -> tuple[ProxyStatus, ...]:
+        """Every stream of a proxy, also one that is dead, as far as anybody knows."""
+        return tuple(self._streams.get(proxy, ()))
 
     def holders(self, type_url: str, name: str) -> int:
         """How many connected proxies are to hold a resource. Walks all of them: for diagnostics, not for pushes."""

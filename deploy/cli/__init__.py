@@ -9,6 +9,7 @@ import sys
 import click
 
 _COMMANDS = {
+    "ca": "deploy.cli.ca:ca",
     "convert": "deploy.cli.convert:convert_file",
     "serve": "deploy.cli.serve:serve",
     "sidecar": "deploy.sidecar.cli:sidecar",
