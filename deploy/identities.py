@@ -10,6 +10,7 @@ import heapq
 import logging
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -63,6 +64,8 @@ class Identities:
         self._agenda: list[tuple[datetime, str]] = []
         self._ends: dict[str, datetime] = {}
         self._changed = asyncio.Event()
+        self.on_renewed: Callable[[str], None] | None = None
+        """Hears of each proxy whose certificate was replaced; not all of them have asked for one, and answer."""
 
     async def on_connect(self, proxy: str) -> None:
         """The proxy gets its certificate before its first answer. Raises Refused when there is none to be had."""
@@ -114,10 +117,10 @@ class Identities:
             if self._agenda:
                 wait = min(wait, max(0.0, (self._agenda[0][0] - now()).total_seconds()))
             self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), wait)
-            except TimeoutError:
-                continue
+            # Not wait_for, which loses a cancellation that comes together with what it waits for.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
 
     def _renew(self, proxy: str, held: _Held) -> None:
         if _key(proxy) not in self._mesh().proxies:
@@ -131,6 +134,8 @@ class Identities:
             self._plan(proxy, replace(held, renew_at=now() + _RETRY))
             return
         _log.info("renewed the certificate of %s", proxy)
+        if self.on_renewed is not None:
+            self.on_renewed(proxy)
 
     def _issue(self, proxy: str) -> None:
         mesh = self._mesh()

@@ -73,6 +73,7 @@ class Rotation:
         self._problem: str | None = None
         self._warned: set[tuple[str, str, Urgency]] = set()
         self._mark = ServingMark(state_dir)
+        followers.identities.on_renewed = self.on_ack
 
     # -- what is heard
 
@@ -88,7 +89,7 @@ class Rotation:
         self._heard()
 
     def on_ack(self, proxy: str) -> None:
-        """A proxy has accepted something."""
+        """A proxy has accepted something, or was given something that it need not accept."""
         if self._seen.missing and self._seen.look(proxy):
             self._heard()
 

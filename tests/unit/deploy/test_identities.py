@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 
+from ca.rotation import Step
 from ca.state import CaState
 from deploy.identities import Identities
 from deploy.join_directories import JoinDirectories
 from deploy.server_certificate import ServerCertificate
 from protos.envoy.extensions.transport_sockets.tls import v3_pb2 as tls
 from tests.unit.deploy.conftest import Scene, config, workload
+from xds.refusal import Refused
 from xds.resource import TypeUrl
 
 
@@ -90,3 +94,64 @@ def test_the_control_plane_has_a_certificate_that_no_workload_can_have(state: Ca
     assert certificate._up_to_date() is first, "nothing to renew yet"
     certificate.renew()
     assert certificate._up_to_date() is not first
+
+
+async def test_only_certificates_of_another_root_are_replaced(scene: Scene, state: CaState) -> None:
+    scene.declare(workload("web"), workload("api"))
+    identities = Identities(state, scene.store, lambda: scene.live.mesh)
+    for proxy in ("shop/web", "shop/api"):
+        await identities.on_connect(proxy)
+    renewed: list[str] = []
+    identities.on_renewed = renewed.append
+    running = asyncio.create_task(identities.run())
+    try:
+        identities.reissue()
+        state.advance(Step.BEGIN, datetime.now(UTC))
+        identities.reissue()
+        state.advance(Step.ACTIVATE, datetime.now(UTC))
+        await identities.on_connect("shop/web")  # it has come again, and has one of the new root
+        identities.reissue()
+        async with asyncio.timeout(10):
+            while not renewed:
+                await asyncio.sleep(0.01)
+        assert renewed == ["shop/api"]
+        for proxy in ("shop/web", "shop/api"):
+            issued = identities.issued(proxy)
+            assert issued is not None
+            assert issued.root == state.issuing_root
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+async def test_it_ends_when_told_though_something_has_just_happened(scene: Scene, state: CaState) -> None:
+    scene.declare(workload("web"))
+    identities = Identities(state, scene.store, lambda: scene.live.mesh)
+    for _ in range(20):
+        running = asyncio.create_task(identities.run())
+        await asyncio.sleep(0)
+        await identities.on_connect("shop/web")
+        running.cancel()
+        done, _ = await asyncio.wait([running], timeout=5)
+        assert done
+
+
+async def test_what_is_planned_for_proxies_that_come_and_go_is_forgotten(scene: Scene, state: CaState) -> None:
+    scene.declare(workload("web"))
+    identities = Identities(state, scene.store, lambda: scene.live.mesh)
+    for _ in range(1500):
+        await identities.on_connect("shop/web")
+        await identities.on_disconnect("shop/web")
+    assert len(identities._agenda) <= 1100
+
+
+async def test_without_an_issuer_a_proxy_is_refused_with_a_reason(scene: Scene, state: CaState) -> None:
+    scene.declare(workload("web"))
+    identities = Identities(state, scene.store, lambda: scene.live.mesh)
+    with pytest.raises(Refused, match="is not known"):
+        await identities.on_connect("shop/stranger")
+    state.close()  # nothing can be noted down any more, so nothing may be issued
+    with pytest.raises(Refused, match="cannot issue certificates now"):
+        await identities.on_connect("shop/web")
+    assert identities.issued("shop/web") is None
