@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ca.authority import create_root
 from ca.identity import TrustDomain
 from ca.rotation import Step
 from ca.state import load_or_create
@@ -220,6 +221,37 @@ async def test_the_control_plane_dies_in_each_phase(running: ExplicitMesh) -> No
     assert await trusted_roots(running, SERVER) == {(await printed(running, "inspect", "-o", "pem")).encode()}
     assert (await running.get("to_http"))[0] == 200
     await running.assert_nothing_rejected()
+
+
+async def test_a_foreign_root_is_believed_for_its_own_domain_only(running: ExplicitMesh) -> None:
+    """And nothing else is sent for it: certificates stay as they are."""
+    chain = presented_chain(running.ports["http"])
+    foreign = create_root(TrustDomain("west.example"), datetime.now(UTC)).certificate_pem.decode()
+    entry = f"{{trustDomain: west.example, roots: {json.dumps(foreign)}}}"
+    spec = f"spec: {{trafficPolicy: permissive, federation: [{entry}]}}"
+    running.mesh.apply("objects.yaml", OBJECTS.replace("spec: {trafficPolicy: permissive}", spec))
+
+    async def domains(workload: str) -> dict[str, bytes]:
+        dump = json.loads(await running.mesh.admin(workload, "/config_dump?resource=dynamic_active_secrets"))
+        [trust] = [each["secret"] for each in dump["configs"] if each["name"] == "trust"]
+        found = trust["validation_context"]["custom_validator_config"]["typed_config"]["trust_domains"]
+        return {each["name"]: base64.b64decode(each["trust_bundle"]["inline_bytes"]) for each in found}
+
+    async def believed() -> bool:
+        return {"west.example", "cluster.local"} == set(await domains(SERVER)) == set(await domains(CLIENT))
+
+    await eventually(believed, "the foreign root to be believed")
+    assert (await domains(SERVER))["west.example"] == foreign.encode()
+    assert foreign.encode() not in (await domains(SERVER))["cluster.local"]
+    assert presented_chain(running.ports["http"]) == chain
+    await running.assert_nothing_rejected()
+    running.mesh.apply("objects.yaml", OBJECTS)
+
+    async def believed_no_more() -> bool:
+        return set(await domains(SERVER)) == {"cluster.local"}
+
+    await eventually(believed_no_more, "the foreign root to go")
+    assert (await running.get("to_http"))[0] == 200
 
 
 def advance(state_dir: Path, step: Step) -> None:
