@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from string import Template
 
-from deploy.demo.local_mesh import LocalMesh
+from deploy.demo.local_mesh import TULLE, LocalMesh
+from deploy.demo.processes import ManagedProcess, Processes
 from deploy.demo.waiting import eventually
 
 APPLICATIONS = Path(__file__).parent / "applications"
@@ -23,11 +25,17 @@ APPLICATIONS = Path(__file__).parent / "applications"
 class RunningMesh(LocalMesh):
     """A LocalMesh that fills in ports: `port["buyer_http"]` is what `$buyer_http` stands for."""
 
-    def __init__(self, work_dir: Path, *, envoy: Path | None = None) -> None:
+    def __init__(self, work_dir: Path, *, envoy: Path | None = None, odd: Sequence[str] = ()) -> None:
         directory = work_dir / "mesh"
         directory.mkdir(parents=True)
         super().__init__(directory, work_dir=work_dir, envoy=envoy)
         self.port: dict[str, int] = {}
+        self.processes = _Started(work_dir, odd)
+
+    @property
+    def xds_ports(self) -> list[int]:
+        """Where the control plane listens for sidecars."""
+        return [int(address.rpartition(":")[2]) for address in (self.xds_address, self._xds_mtls_address)]
 
     def filled_in(self, text: str) -> str:
         """`text` with a port for every `$name`: always the same one for the same name."""
@@ -75,6 +83,22 @@ class RunningMesh(LocalMesh):
         return all(proxies.get(each, False) for each in workloads or self.sidecars)
 
 
+class _Started(Processes):
+    """Puts an odd control plane in the place of the ordinary one, if there are options for one."""
+
+    def __init__(self, work_dir: Path, odd: Sequence[str]) -> None:
+        super().__init__(work_dir)
+        self._odd = odd
+
+    async def start(
+        self, name: str, command: Sequence[str | Path], *, stop_with: signal.Signals = signal.SIGTERM
+    ) -> ManagedProcess:
+        if self._odd and tuple(command[: len(TULLE)]) == TULLE and command[len(TULLE)] == "serve":
+            module = [sys.executable, "-m", "tests.envoy.odd_control_plane", *self._odd]
+            command = [*module, *command[len(TULLE) :]]
+        return await super().start(name, command, stop_with=stop_with)
+
+
 @asynccontextmanager
 async def running_mesh(
     work_dir: Path,
@@ -83,11 +107,12 @@ async def running_mesh(
     sidecars: Sequence[str],
     *,
     envoy: Path | None = None,
+    odd: Sequence[str] = (),
 ) -> AsyncIterator[RunningMesh]:
     """Serve the files `objects`, start `applications` (workload, command) and all `sidecars`; yields when all are
-    ready.
+    ready. `odd`: options of `odd_control_plane`, if it is to be one.
     """
-    mesh = RunningMesh(work_dir, envoy=envoy)
+    mesh = RunningMesh(work_dir, envoy=envoy, odd=odd)
     for name, text in objects.items():
         mesh.apply(name, text)
     async with mesh:

@@ -1,0 +1,97 @@
+"""A new root under load: no request fails, latecomers are at home in each phase, and the old root ends up trusted by
+nobody.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ca.rotation import Phase
+from tests.envoy.chains import held
+from tests.envoy.shop_mesh import SHOPPERS, SHOPS, SIDECARS, ShopMesh, shop_mesh
+from tests.envoy.wire import wire
+
+pytestmark = [
+    pytest.mark.envoy,
+    pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command"),
+]
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[ShopMesh]:
+    async with shop_mesh(tmp_path) as running:
+        yield running
+
+
+async def test_rotation_under_load(shop: ShopMesh) -> None:
+    """The whole of it, with nobody in its way."""
+    old_roots, old = shop.roots(), shop.leaf("old", "shopper")
+    assert await shop.serve(old)
+    old_chains = await shop.chains(old)
+    assert await shop.all_accepted(old_chains, old_roots) == {True}
+    serials = {workload: (await held(shop.mesh, workload))["serial_number"] for workload in SIDECARS}
+    async with shop.load():
+        await (await shop.rotate()).finished()
+        assert shop.phase() is Phase.STABLE
+        await shop.synced()
+        new_roots, new = shop.roots(), shop.leaf("new", "shopper")
+        assert new_roots != old_roots
+        # New connections, with new certificates on both sides.
+        for workload in SHOPPERS:
+            await shop.buys(workload.partition("/")[2])
+        assert await shop.serve(new)
+        assert not await shop.serve(old)
+        new_chains = await shop.chains(new)
+        assert await shop.all_accepted(new_chains, new_roots) == {True}
+        assert await shop.all_accepted(new_chains, old_roots) == {False}
+        assert await shop.all_accepted(old_chains, new_roots) == {False}
+        after = {workload: (await held(shop.mesh, workload))["serial_number"] for workload in SIDECARS}
+        assert all(after[workload] != serials[workload] for workload in SIDECARS)
+
+
+async def test_latecomers_and_the_absent_in_each_phase(shop: ShopMesh) -> None:
+    """A sidecar that cannot be reached holds up the step that would hurt it, while others come and all are served."""
+    mesh, straggler, leaver = shop.mesh, "mall/straggler", "mall/leaver"
+    async with wire(mesh, "127.0.0.2") as far, wire(mesh, "127.0.0.3") as other, shop.load():
+        await shop.join("straggler", "--xds-address", far.xds_address)
+        await shop.join("leaver", "--xds-address", other.xds_address)
+        old_roots, old = shop.roots(), shop.leaf("old", "shopper")
+
+        await far.cut()
+        await shop.until_connected(*SIDECARS, leaver)
+        watching = await shop.rotate()
+        await shop.until_waiting(Phase.PREPARED, straggler)
+        assert len(shop.roots()) > len(old_roots)
+        await shop.join("early")
+        assert await shop.serve(old)
+        assert await shop.all_accepted(await shop.chains(old), old_roots) == {True}
+
+        # Who has acknowledged both roots may go, and holds up only the end of the old one.
+        await other.cut()
+        await shop.until_connected(*SIDECARS, "mall/early")
+        await far.mend()
+        await shop.until_waiting(Phase.ACTIVATED, leaver)
+        await shop.synced(*SIDECARS, straggler, "mall/early")
+        new = shop.leaf("new", "shopper")
+        await shop.join("late")
+        assert await shop.serve(old)
+        assert await shop.serve(new)
+        new_chains = await shop.chains(new)
+        assert await shop.all_accepted(new_chains, old_roots) == {False}
+        assert await shop.all_accepted(new_chains, shop.roots()) == {True}
+        for name in ("straggler", "leaver", "early"):
+            await shop.buys(name)
+
+        await other.mend()
+        await watching.finished()
+        await shop.synced()
+        assert not await shop.serve(old)
+        assert await shop.serve(new)
+        assert await shop.all_accepted(await shop.chains(new), shop.roots()) == {True}
+        for name in ("straggler", "leaver", "early", "late"):
+            await shop.buys(name)
+        assert set(await shop.connected()) == {*SHOPS, *SHOPPERS, straggler, leaver, "mall/early", "mall/late"}
