@@ -1,4 +1,6 @@
-"""TCP connections that go on while something is changed: each must stay, and answer every line."""
+"""TCP connections while something is changed: long ones, of which each must stay and answer every line, and new ones
+all the time.
+"""
 
 from __future__ import annotations
 
@@ -59,3 +61,54 @@ async def long_conversations(*ports: int, each: int = 3) -> AsyncIterator[list[C
             for conversation in made:
                 conversation.stop()
     assert all(conversation.lines > 1 for conversation in made), [conversation.lines for conversation in made]
+
+
+class NewConnections:
+    """A new connection to a TCP echo at `port` of loopback every `interval` seconds, for one line.
+
+    Sidecars keep connections for HTTP, but not for TCP: each of these is a handshake between two of them.
+    """
+
+    def __init__(self, port: int, interval: float) -> None:
+        self._port = port
+        self._interval = interval
+        self._stop = asyncio.Event()
+        self.served = 0
+
+    async def run(self) -> None:
+        """Connect until `stop`. Raises when a connection is not served."""
+        while not self._stop.is_set():
+            await order(self._port)
+            self.served += 1
+            await asyncio.sleep(self._interval)
+
+    def stop(self) -> None:
+        """Connect no more."""
+        self._stop.set()
+
+
+@asynccontextmanager
+async def new_connections(*ports: int, interval: float = 0.05) -> AsyncIterator[None]:
+    """New connections to each of `ports` until the end of the block: all are served."""
+    made = [NewConnections(port, interval) for port in ports]
+    async with asyncio.TaskGroup() as group:
+        for each in made:
+            group.create_task(each.run())
+        try:
+            yield
+        finally:
+            for each in made:
+                each.stop()
+    assert all(each.served for each in made)
+
+
+async def order(port: int) -> None:
+    """One line over a TCP connection of its own, to an echo at `port` of loopback. Raises unless it is answered."""
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(b"order\n")
+            heard = await reader.readline()
+        finally:
+            writer.transport.abort()
+    assert heard.endswith(b" order\n"), f"a new connection heard {heard!r}"

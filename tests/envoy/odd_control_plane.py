@@ -11,6 +11,8 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import deploy.clock
+from deploy.cli import main as tulle
+from smi import decode_config
 
 
 def main() -> None:
@@ -20,11 +22,8 @@ def main() -> None:
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     ahead = timedelta(seconds=options.ahead)
-    # Before anything is imported that asks for the time.
+    # The command imports what asks for the time, and does so only when it is called.
     deploy.clock.now = lambda: datetime.now(UTC) + ahead
-    from deploy.cli.__main__ import main as tulle  # noqa: PLC0415
-    from smi import decode_config  # noqa: PLC0415
-
     if options.shortest_lifetime is not None:
         decode_config.MIN_LIFETIME = options.shortest_lifetime
     sys.argv = ["tulle", *options.arguments]

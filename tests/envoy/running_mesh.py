@@ -30,7 +30,9 @@ class RunningMesh(LocalMesh):
         directory.mkdir(parents=True)
         super().__init__(directory, work_dir=work_dir, envoy=envoy)
         self.port: dict[str, int] = {}
-        self.processes = _Started(work_dir, odd)
+        self.before_sidecar: dict[str, list[str]] = {}
+        """What to put before the command of a workload's sidecar."""
+        self.processes = _Started(work_dir, odd, self.before_sidecar)
 
     @property
     def xds_ports(self) -> list[int]:
@@ -84,11 +86,14 @@ class RunningMesh(LocalMesh):
 
 
 class _Started(Processes):
-    """Puts an odd control plane in the place of the ordinary one, if there are options for one."""
+    """Puts an odd control plane in the place of the ordinary one, if there are options for one, and words before the
+    commands of sidecars.
+    """
 
-    def __init__(self, work_dir: Path, odd: Sequence[str]) -> None:
+    def __init__(self, work_dir: Path, odd: Sequence[str], before_sidecar: Mapping[str, list[str]]) -> None:
         super().__init__(work_dir)
         self._odd = odd
+        self._before_sidecar = before_sidecar
 
     async def start(
         self, name: str, command: Sequence[str | Path], *, stop_with: signal.Signals = signal.SIGTERM
@@ -96,6 +101,7 @@ class _Started(Processes):
         if self._odd and tuple(command[: len(TULLE)]) == TULLE and command[len(TULLE)] == "serve":
             module = [sys.executable, "-m", "tests.envoy.odd_control_plane", *self._odd]
             command = [*module, *command[len(TULLE) :]]
+        command = [*self._before_sidecar.get(name.removesuffix("-sidecar"), ()), *command]
         return await super().start(name, command, stop_with=stop_with)
 
 

@@ -22,7 +22,7 @@ from deploy.demo.local_mesh import TULLE
 from deploy.demo.waiting import eventually
 from tests.envoy.chains import Pair, accepted, held, is_served, pem, presented, serial
 from tests.envoy.http_wire import statuses
-from tests.envoy.long_conversations import long_conversations
+from tests.envoy.long_conversations import long_conversations, new_connections, order
 from tests.envoy.mesh_certificates import DOMAIN
 from tests.envoy.running_mesh import RunningMesh, running_mesh
 from tests.envoy.steady_load import SteadyLoad, steady_load
@@ -138,17 +138,20 @@ class ShopMesh:
 
     async def buys(self, name: str) -> None:
         """New connections of this shopper, to both shops: every request is answered."""
-        port = self.mesh.port[f"{name.replace('-', '_')}_http"]
-        assert set(await statuses(port, connections=12)) == {200}, name
+        http, orders = (self.mesh.port[f"{name.replace('-', '_')}_{kind}"] for kind in ("http", "orders"))
+        assert set(await statuses(http, connections=12)) == {200}, name
+        # Each TCP connection is one between sidecars too: a handshake with the certificates of now.
+        await asyncio.gather(*(order(orders) for _ in range(6)))
 
     # -- load
 
     @asynccontextmanager
-    async def load(self, *more: str) -> AsyncIterator[list[SteadyLoad]]:
+    async def load(self) -> AsyncIterator[list[SteadyLoad]]:
         """Both shoppers buy all the time, over new and kept connections and over long TCP ones; nothing may fail."""
         ports = [self.mesh.port[f"shopper_{number}_{kind}"] for kind in ("http", "orders") for number in (0, 1)]
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(long_conversations(*ports[2:]))
+            await stack.enter_async_context(new_connections(*ports[2:]))
             yield [await stack.enter_async_context(steady_load(port, rate=RATE)) for port in ports[:2]]
 
     # -- roots

@@ -4,6 +4,7 @@ nobody.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,14 +22,30 @@ pytestmark = [
 ]
 
 
+SLOW = 0.7
+"""Seconds that some sidecars hear of everything, and are heard, later than others."""
+
+
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[ShopMesh]:
     async with shop_mesh(tmp_path) as running:
         yield running
 
 
-async def test_rotation_under_load(shop: ShopMesh) -> None:
+@pytest.fixture
+async def uneven_shop(tmp_path: Path) -> AsyncIterator[ShopMesh]:
+    """One shop and one shopper are slow to hear of things: a step that does not wait for them hurts them for long."""
+    near, far = SIDECARS[::2], SIDECARS[1::2]
+    async with shop_mesh(tmp_path, sidecars=near) as running, wire(running.mesh, "127.0.0.2") as slow:
+        await asyncio.gather(*(running.mesh.start_sidecar(each, "--xds-address", slow.xds_address) for each in far))
+        await running.synced()
+        slow.delay = SLOW
+        yield running
+
+
+async def test_rotation_under_load(uneven_shop: ShopMesh) -> None:
     """The whole of it, with nobody in its way."""
+    shop = uneven_shop
     old_roots, old = shop.roots(), shop.leaf("old", "shopper")
     assert await shop.serve(old)
     old_chains = await shop.chains(old)

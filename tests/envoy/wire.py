@@ -1,4 +1,4 @@
-"""The way from sidecars to the control plane, which a test can cut.
+"""The way from sidecars to the control plane, which a test can cut or slow down.
 
 The control plane listens on 127.0.0.1; sidecars that are told to find it on another address of loopback reach it
 through a `Wire`: on the same ports, since the control plane tells them one of its ports.
@@ -19,6 +19,8 @@ class Wire:
 
     def __init__(self, address: str, ports: list[int]) -> None:
         self.address = address
+        self.delay = 0.0
+        """Seconds that everything takes longer."""
         self._ports = ports
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()
@@ -75,6 +77,7 @@ class Wire:
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
+                await asyncio.sleep(self.delay)
                 await self._flows.wait()
                 writer.write(data)
                 await writer.drain()
