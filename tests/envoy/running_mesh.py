@@ -79,6 +79,11 @@ class RunningMesh(LocalMesh):
         assert len(found) == 1, f"{workload} has no statistic {name}"
         return int(found[0])
 
+    async def control_plane_metrics(self) -> str:
+        """The Prometheus metrics of the control plane."""
+        async with self._http.get(f"http://{self.debug_address}/metrics") as answer:
+            return await answer.text()
+
     async def all_synced(self, *workloads: str) -> bool:
         """Whether each of `workloads` is connected and holds exactly what it should; all that run, without any."""
         proxies = {each["proxy"]: each["synced"] for each in await self.debug("/debug/proxies")}

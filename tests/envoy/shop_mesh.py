@@ -231,6 +231,13 @@ class ShopMesh:
         """The opinions on `chains` below `roots`."""
         return {await accepted(chain, roots, self.folder) for chain in chains.values()}
 
+    async def metric(self, name: str) -> float:
+        """The value of one metric of the control plane, given with its labels in order."""
+        text = await self.mesh.control_plane_metrics()
+        found = [line.rpartition(" ")[2] for line in text.splitlines() if line.rpartition(" ")[0] == name]
+        assert len(found) == 1, f"there is no metric {name}"
+        return float(found[0])
+
     async def assert_nothing_rejected(self) -> None:
         proxies = await self.mesh.debug("/debug/proxies")
         assert {proxy["proxy"]: proxy["last_nack"] for proxy in proxies if proxy.get("nacks")} == {}

@@ -51,6 +51,12 @@ class Renewals:
         )
 
 
+def enrolments(shop: ShopMesh) -> dict[str, int]:
+    """How many certificates each sidecar has got for its connection to the control plane."""
+    log = (shop.mesh.work_dir / "logs" / "control-plane.log").read_text()
+    return {workload: log.count(f" {workload} got a client certificate ") for workload in SIDECARS}
+
+
 async def buy_anew(shop: ShopMesh) -> None:
     """New connections between all: handshakes with the certificates that are in use now."""
     before = await handshakes(shop)
@@ -73,6 +79,10 @@ async def test_renewal_every_few_seconds(tmp_path: Path) -> None:
         renewals = Renewals(shop)
         await renewals.until(lambda: renewals.fewest() >= 2 and renewals.first_ended(), within=60)
         await buy_anew(shop)
+        # Certificates for the control plane live no longer, and are renewed by themselves.
+        assert min(enrolments(shop).values()) >= 2
+        assert await shop.metric('tulle_enrolments_total{outcome="refused",proof="certificate"}') == 0
+        assert await shop.metric('tulle_enrolments_total{outcome="issued",proof="token"}') == len(SIDECARS)
 
 
 @pytest.mark.slow
