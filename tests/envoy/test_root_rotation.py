@@ -6,15 +6,19 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from ca.rotation import Phase
-from tests.envoy.chains import held
+from tests.envoy.applications.raw_http import RawHttpServer
+from tests.envoy.chains import Pair, held
+from tests.envoy.http_wire import statuses
 from tests.envoy.shop_mesh import SHOPPERS, SHOPS, SIDECARS, ShopMesh, shop_mesh
 from tests.envoy.wire import wire
+from translators.names import MESH_ALPN
 
 pytestmark = [
     pytest.mark.envoy,
@@ -112,3 +116,65 @@ async def test_latecomers_and_the_absent_in_each_phase(shop: ShopMesh) -> None:
         for name in ("straggler", "leaver", "early", "late"):
             await shop.buys(name)
         assert set(await shop.connected()) == {*SHOPS, *SHOPPERS, straggler, leaver, "mall/early", "mall/late"}
+
+
+GHOST = """
+apiVersion: v1
+kind: Service
+metadata: {name: ghost, namespace: mall}
+spec:
+  selector: {app: ghost}
+  ports: [{name: http, port: 80, targetPort: http}]
+---
+# Its sidecar is never started: the test is in its place.
+apiVersion: tulle.dev/v1alpha1
+kind: Workload
+metadata: {name: ghost-0, namespace: mall, labels: {app: ghost}}
+spec:
+  serviceAccountName: ghost
+  address: 127.0.0.1
+  ports: [{name: http, port: $ghost, appPort: $ghost_app}]
+---
+apiVersion: tulle.dev/v1alpha1
+kind: Workload
+metadata: {name: visitor, namespace: mall}
+spec:
+  serviceAccountName: visitor
+  address: 127.0.0.1
+  upstreams: [{service: ghost, port: 80, localPort: $to_ghost}]
+"""
+
+
+async def visited(shop: ShopMesh, own: Pair, roots: bytes) -> bool:
+    """Whether a sidecar calls a server with the certificate `own`, and has itself a chain below `roots` to show it.
+
+    The server's opinion is that of OpenSSL, of what was in the handshake.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own.chain, own.key)
+    context.load_verify_locations(cadata=roots.decode())
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols([MESH_ALPN])
+    async with RawHttpServer("ghost").serving(shop.mesh.port["ghost"], tls=context) as server:
+        answers = await statuses(shop.mesh.port["to_ghost"], connections=4)
+        assert set(answers) in ({200}, {503}), answers
+        assert bool(server.saw) == (200 in answers)
+        return 200 in answers
+
+
+@pytest.mark.slow
+async def test_clients_know_whom_to_trust(tmp_path: Path) -> None:
+    """Sidecars as clients: which servers they call, and what they show them."""
+    async with shop_mesh(tmp_path) as shop:
+        shop.mesh.apply("ghost.yaml", GHOST)
+        await shop.mesh.start_sidecar("mall/visitor")
+        await shop.synced()
+        old_roots, old = shop.roots(), shop.leaf("old", "ghost")
+        assert await visited(shop, old, old_roots)
+        await (await shop.rotate()).finished()
+        await shop.synced()
+        new_roots, new = shop.roots(), shop.leaf("new", "ghost")
+        assert await visited(shop, new, new_roots)
+        assert not await visited(shop, old, new_roots), "a server of the old root was called"
+        assert not await visited(shop, new, old_roots), "a client showed a certificate of the old root"
+        assert await visited(shop, new, new_roots)
