@@ -11,9 +11,11 @@ of the mesh's roots that it has the DNS name `control-plane.tulle`, which no oth
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +36,7 @@ from deploy.sidecar.join import (
     write_client_file,
     write_trust_file,
 )
+from deploy.sidecar.relay import marked_relay
 
 # Before it is imported: what it logs of failed handshakes is in the one line that we print.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -41,6 +44,7 @@ import grpc
 
 PATIENCE = 10.0
 """Seconds for one exchange."""
+_OPTIONS = (("grpc.ssl_target_name_override", CONTROL_PLANE_NAME), ("grpc.enable_http_proxy", 0))
 _REFUSALS = frozenset(
     {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.INVALID_ARGUMENT}
 )
@@ -56,7 +60,9 @@ class Failure(Exception):  # noqa: N818  # it says what happened
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """Who asks whom: `name` is `namespace/workload`, `mtls_port` 0 until it is known."""
+    """Who asks whom: `name` is `namespace/workload`, `mtls_port` 0 until it is known, `mark` the SO_MARK that the
+    redirect lets pass, 0 for none.
+    """
 
     name: str
     join: Path
@@ -64,6 +70,7 @@ class Errand:
     host: str
     port: int
     mtls_port: int
+    mark: int
 
     def run(self) -> int:
         """Get and write a certificate; returns the mTLS port. Raises Failure and JoinError."""
@@ -91,9 +98,7 @@ class Errand:
         request = encode_request(signing_request(key))
         metadata = () if held is not None else (("authorization", f"Bearer {material.token}"),)
         tls = grpc.ssl_channel_credentials(material.bundle.encode(), *(held or ()))
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        options = (("grpc.ssl_target_name_override", CONTROL_PLANE_NAME), ("grpc.enable_http_proxy", 0))
-        with grpc.secure_channel(f"{host}:{port}", tls, options=options) as channel:
+        with self._target(port) as target, grpc.secure_channel(target, tls, options=_OPTIONS) as channel:
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(ENROL)
             try:
                 answer = decode_answer(call(request, metadata=metadata, timeout=PATIENCE))
@@ -106,6 +111,15 @@ class Errand:
         write_trust_file(self.runtime, answer.bundle_pem.decode("ascii"))
         write_client_file(self.runtime, answer.certificate_pem, private_key_pem(key))
         return answer.xds_mtls_port
+
+    @contextlib.contextmanager
+    def _target(self, port: int) -> Iterator[str]:
+        """What gRPC is to connect to."""
+        if self.mark:
+            with marked_relay(self.host, port, self.mark) as relay:
+                yield f"127.0.0.1:{relay}"
+        else:
+            yield f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
 
     def _check(self, answer: EnrolmentAnswer, material: JoinMaterial) -> None:
         """What the control plane gave must be of use: nothing of it reaches Envoy otherwise."""
@@ -129,10 +143,11 @@ class Errand:
 @click.option("--host", required=True)
 @click.option("--port", required=True, type=int)
 @click.option("--mtls-port", default=0, type=int)
-def main(*, name: str, join: Path, runtime: Path, host: str, port: int, mtls_port: int) -> None:
+@click.option("--mark", default=0, type=int)
+def main(*, name: str, join: Path, runtime: Path, host: str, port: int, mtls_port: int, mark: int) -> None:
     """See the module."""
     try:
-        outcome: dict[str, object] = {"mtls_port": Errand(name, join, runtime, host, port, mtls_port).run()}
+        outcome: dict[str, object] = {"mtls_port": Errand(name, join, runtime, host, port, mtls_port, mark).run()}
     except Failure as failure:
         outcome = {"refused" if failure.refused else "unreachable": failure.reason}
     except JoinError as error:

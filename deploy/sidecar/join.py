@@ -51,13 +51,13 @@ def read_join_directory(directory: Path, token: str = TOKEN) -> JoinMaterial:
             f"no join directory at {directory}: is `tulle serve` running with this workload in its files, "
             "and is this STATE/join/NAMESPACE/WORKLOAD?"
         )
-    bundle = _read(directory / BUNDLE)
     if token == STREAM_TOKEN and not (directory / token).exists():
         raise JoinError(
             f"{directory / token} is missing: `tulle serve` runs with --no-stream-tokens, and then a sidecar needs"
             " `tulle sidecar`, which gets it a certificate"
         )
     text = _read(directory / token).strip()
+    bundle = _read(directory / BUNDLE)
     if not text or not text.isprintable() or " " in text:
         raise JoinError(f"{directory / token} holds no token: it must be one line without spaces")
     return JoinMaterial(text, bundle)

@@ -85,6 +85,11 @@ class SidecarOptions:
         return f"{self.namespace}/{self.workload}"
 
     @property
+    def mark(self) -> int | None:
+        """The SO_MARK of connections that the redirect lets pass, if there is one."""
+        return redirect.MARK if self.transparent else None
+
+    @property
     def metrics_address(self) -> str:
         if self.metrics_host is not None:
             return self.metrics_host
@@ -124,7 +129,8 @@ async def _run(options: SidecarOptions, binary: EnvoyBinary, material: JoinMater
             cleanup.callback(options.ports_file.unlink, missing_ok=True)
         if options.transparent:
             cleanup.enter_context(_redirected(options, ports))
-        membership = Membership(options.name, options.join, runtime, (options.xds_host, options.xds_port), _say)
+        control_plane = (options.xds_host, options.xds_port)
+        membership = Membership(options.name, options.join, runtime, control_plane, _say, options.mark)
         mtls_port = await _joined(membership, signals)
         if mtls_port is None:
             return 0
@@ -200,7 +206,7 @@ def _write_configuration(
         metrics_host=ports.metrics_host,
         metrics_port=ports.metrics,
         capture="transparent" if options.transparent else "explicit",
-        mark=redirect.MARK if options.transparent else None,
+        mark=options.mark,
         max_connections=connection_limit(raise_descriptor_limit()),
     )
     path = runtime / "bootstrap.json"

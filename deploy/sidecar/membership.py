@@ -39,16 +39,25 @@ class Outcome:
 
 
 class Membership:
-    """Of the sidecar `name` (`namespace/workload`). `report` gets lines for the person."""
+    """Of the sidecar `name` (`namespace/workload`). `report` gets lines for the person. `mark` is the SO_MARK that the
+    redirect lets pass, where there is one.
+    """
 
     def __init__(
-        self, name: str, join: Path, runtime: Path, control_plane: tuple[str, int], report: Callable[[str], None]
+        self,
+        name: str,
+        join: Path,
+        runtime: Path,
+        control_plane: tuple[str, int],
+        report: Callable[[str], None],
+        mark: int | None = None,
     ) -> None:
         self._name = name
         self._join = join
         self._runtime = runtime
         self._host, self._port = control_plane
         self._report = report
+        self._mark = mark or 0
         self._mtls_port = 0
         self._held: ClientCertificate | None = None
         self._known: JoinMaterial | None = None
@@ -130,6 +139,7 @@ class Membership:
             *(sys.executable, "-m", "deploy.sidecar.enrol", "--name", self._name),
             *("--join", str(self._join.absolute()), "--runtime", str(self._runtime)),
             *("--host", self._host, "--port", str(self._port), "--mtls-port", str(self._mtls_port)),
+            *("--mark", str(self._mark)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             process_group=0,
