@@ -12,6 +12,7 @@ import pytest
 from tests.server.plane import PROXY, MakePlane, Plane, cluster, until
 from xds.resource import TypeUrl
 from xds.server import XdsServer
+from xds.subscription import MAX_NAMES
 from xds.view import View
 
 OTHER = "shop/thief"
@@ -84,10 +85,12 @@ async def test_large_answers_pass(plane: Plane) -> None:
 
 
 async def test_a_large_request_passes(plane: Plane) -> None:
-    names = [f"outbound/namespace-{number}/service-{number}/{number}" for number in range(120_000)]
+    """Larger than gRPC takes by default: 4 MiB."""
+    names = [f"outbound/namespace-{number}/{'service' * 20}-{number}/{number}" for number in range(MAX_NAMES)]
+    assert sum(map(len, names)) > 4 << 20
     async with plane.client() as client:
         await client.send(node=PROXY, type_url=TypeUrl.SECRET, resource_names_subscribe=names)
-        assert len((await client.receive()).removed_resources) == 120_000
+        assert len((await client.receive()).removed_resources) == MAX_NAMES
 
 
 async def test_a_client_that_is_cancelled_leaves_nothing(plane: Plane) -> None:
