@@ -23,17 +23,17 @@ def test_bytes_go_both_ways_and_both_ends_are_told(mark: int) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         marked_relay("127.0.0.1", server.getsockname()[1], mark) as port,
+        socket.create_connection(("127.0.0.1", port), 5) as near,
     ):
-        with socket.create_connection(("127.0.0.1", port), 5) as near:
-            far, _ = server.accept()
-            with far:
-                near.sendall(b"to")
-                assert far.recv(10) == b"to"
-                far.sendall(b"fro")
-                assert near.recv(10) == b"fro"
-                near.shutdown(socket.SHUT_WR)
-                assert far.recv(10) == b""
-            assert near.recv(10) == b""
+        far, _ = server.accept()
+        with far:
+            near.sendall(b"to")
+            assert far.recv(10) == b"to"
+            far.sendall(b"fro")
+            assert near.recv(10) == b"fro"
+            near.shutdown(socket.SHUT_WR)
+            assert far.recv(10) == b""
+        assert near.recv(10) == b""
 
 
 def test_nobody_there(mark: int) -> None:
