@@ -50,12 +50,13 @@ _REFUSALS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
 class Failure(Exception):  # noqa: N818  # it says what happened
     """No certificate; `refused` tells whether the control plane said so, or was not reached."""
 
-    reason: str
-    refused: bool
+    def __init__(self, reason: str, *, refused: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.refused = refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Errand:
             if renewal is None or not (renewal.refused or failure.refused):
                 raise
             raise Failure(
-                f"by certificate: {renewal.reason}; by join token: {failure.reason}", failure.refused
+                f"by certificate: {renewal.reason}; by join token: {failure.reason}", refused=failure.refused
             ) from None
 
     def _exchange(self, material: JoinMaterial, port: int, held: tuple[bytes, bytes] | None = None) -> int:
@@ -104,7 +105,7 @@ class Errand:
                 answer = decode_answer(call(request, metadata=metadata, timeout=PATIENCE))
             except grpc.RpcError as error:
                 reason = " ".join(str(error.details()).split())[:300]
-                raise Failure(reason, error.code() in _REFUSALS) from None
+                raise Failure(reason, refused=error.code() in _REFUSALS) from None
             except MessageError as error:
                 raise Failure(str(error), refused=False) from None
         self._check(answer, material)

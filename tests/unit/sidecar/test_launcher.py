@@ -112,7 +112,6 @@ def test_renewed_roots_are_followed_and_old_ones_forgotten(
     control_plane.stop()
     ports = {"port": control_plane.port, "mtls_port": control_plane.mtls_port}
     with ControlPlane(fresh, spent=["token-1"], **ports) as successor:
-        import time; time.sleep(14); print("XX", successor.clients, successor.tokens, successor.renewals, running.output)
         eventually(lambda: successor.clients == [PROXY])
         assert "token-2" in successor.tokens  # its certificate was of the old root
 
