@@ -108,7 +108,7 @@ class ControlPlane:
             followers = Followers(joins, trust, identities)
             rotation = Rotation(state, self._options.state, lambda: live.mesh, followers, seen)
             server = self._server(store, state, live, rotation, _Joining(joins, spent))
-            intake = Intake(_taking(live, joins, trust), server.fanout, self._options.hold_off)
+            intake = Intake(_taking(live, joins, trust, server), server.fanout, self._options.hold_off)
             rejected = RejectionWatch(server, live)
             await stack.enter_async_context(self._serving(server, store, live, rejected))
             await _until(
@@ -221,11 +221,12 @@ async def _follow(source: FileSource, intake: Intake, stop: asyncio.Event) -> No
         intake.put(change)
 
 
-def _taking(live: LiveMesh, joins: JoinDirectories, trust: Trust) -> Callable[[FileChange], None]:
+def _taking(live: LiveMesh, joins: JoinDirectories, trust: Trust, server: XdsServer) -> Callable[[FileChange], None]:
     """Take a change. A state directory that cannot be written is retried with the next one."""
 
     def take(change: FileChange) -> None:
         changed = live.take(change)
+        server.judge_again(str(key) for key in changed if key in live.mesh.proxies)
         trust.push()
         try:
             joins.follow(changed, live.mesh.proxies)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,6 +151,10 @@ class XdsServer:
             raise AssertionError("abort has raised")
 
         return answer
+
+    def judge_again(self, proxies: Iterable[str]) -> None:
+        """Ask the authorizer again about open streams of ``proxies``; those that it refuses now are ended."""
+        self._streams.judge_again(proxies)
 
     async def drain(self, over: float = DRAIN_WINDOW) -> None:
         """End every stream with UNAVAILABLE, at a moment of its own within ``over`` seconds (sooner where they are

@@ -13,7 +13,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -79,7 +79,7 @@ class Streams:
         self._max_age = max_age
         self._departures: set[asyncio.Task[None]] = set()
         self._openings: Counter[str] = Counter()
-        self._connections: dict[str, list[Connection]] = {}
+        self._connections: dict[str, list[tuple[Connection, Credential]]] = {}
 
     async def delta(self, context: Any) -> None:
         await self._serve(context, DeltaStream, DeltaDiscoveryRequest.FromString)
@@ -140,6 +140,13 @@ class Streams:
             self._departures.add(departure)
             departure.add_done_callback(self._departures.discard)
 
+    def judge_again(self, proxies: Iterable[str]) -> None:
+        """End the streams of ``proxies`` whose credentials are not theirs any more: who a proxy is may be edited."""
+        for proxy in proxies:
+            for connection, credential in self._connections.get(proxy, ()):
+                if (reason := self._gate.authorizer(proxy, {}, credential)) is not None:
+                    connection.end(grpc.StatusCode.PERMISSION_DENIED, reason)
+
     @contextmanager
     def _opening(self, credential: Credential) -> Iterator[None]:
         """What has not come yet may be large, or never come: few are waited for of one credential. Raises Refused."""
@@ -183,8 +190,8 @@ class Streams:
         self._proxies.add(status)
         self.open.add(connection)
         mine = self._connections.setdefault(proxy, [])
-        mine.append(connection)
-        for older in mine[:-MOST_STREAMS]:
+        mine.append((connection, credential))
+        for older, _ in mine[:-MOST_STREAMS]:
             older.end(grpc.StatusCode.RESOURCE_EXHAUSTED, "the proxy has opened newer streams")
         self._records.metrics.connected += 1
         connection.begin(first)
@@ -194,7 +201,7 @@ class Streams:
         self._records.metrics.connected -= 1
         self.open.discard(connection)
         mine = self._connections[status.proxy]
-        mine.remove(connection)
+        mine[:] = [each for each in mine if each[0] is not connection]
         if not mine:
             del self._connections[status.proxy]
         self._proxies.remove(status)

@@ -149,12 +149,17 @@ async def test_another_service_account_needs_another_certificate(mesh: RunningMe
     mesh.withdraw("access.yaml")
     text = (mesh.directory / "workloads.yaml").read_text()
     kept = [part for part in text.split("---") if "client-0" not in part]
+    since = await connected(mesh, CLIENT)
     mesh.apply("workloads.yaml", "---".join([*kept, OTHER_CLIENT]))
+
+    async def another_stream() -> bool:
+        return await connected(mesh, CLIENT) not in {since, None}
 
     async def anew() -> bool:
         return held(mesh, CLIENT) != before
 
     await eventually(anew, "a certificate for the other service account", within=20)
+    await eventually(another_stream, "the old stream to end, and one with the new certificate", within=20)
     assert "the credential is for" in await call(mesh, client=before, stream=CLIENT)
     assert "the credential is for" in await call(mesh, client=before)
     assert await call(mesh, client=held(mesh, CLIENT), stream=CLIENT) == ""

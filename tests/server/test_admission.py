@@ -114,6 +114,16 @@ async def test_a_stream_ends_with_its_credential(plane: Plane) -> None:
         )
 
 
+async def test_a_stream_ends_when_its_credential_is_not_that_of_its_proxy_any_more(plane: Plane) -> None:
+    async with plane.connected() as client:
+        plane.server.judge_again([PROXY, "shop/other"])
+        plane.put(cluster("b", "1"))
+        assert (await client.receive()).resources, "it goes on while nothing is against it"
+        plane.refusals[PROXY] = "workload shop/buyer runs as another service account"
+        plane.server.judge_again([PROXY])
+        assert await client.ending() == ("PERMISSION_DENIED", plane.refusals[PROXY])
+
+
 @pytest.mark.parametrize(
     "method",
     [
