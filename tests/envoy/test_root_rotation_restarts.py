@@ -132,7 +132,7 @@ async def test_killed_at_the_commit_of_a_step(shop: ShopMesh, phase: Phase) -> N
 
 
 async def test_a_sidecar_that_hears_nothing(shop: ShopMesh) -> None:
-    """Its connection stays, but is dead: it counts as connected, and the step waits for it, then for its absence."""
+    """Its connection stays, but is dead: it counts as connected, and the step waits for it."""
     async with wire(shop.mesh, "127.0.0.2") as far, shop.load():
         await shop.join("deaf", "--xds-address", far.xds_address)
         old_roots, old = shop.roots(), shop.leaf("old", "shopper")
