@@ -243,14 +243,19 @@ def test_watching_ends_when_the_old_root_is_gone(folder: Path, state: CaState, s
 
 
 def test_an_interrupted_watch_leaves_the_rotation_alone(folder: Path) -> None:
-    watching = subprocess.Popen(
-        [*TULLE, "rotate", "--watch", "--state", folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert watching.stdout is not None
-    assert "requested" in watching.stdout.readline()
-    assert "start tulle serve" in watching.stdout.readline()
-    os.kill(watching.pid, signal.SIGINT)
-    _, complaint = watching.communicate(timeout=20)
+    with subprocess.Popen(
+        [*TULLE, "rotate", "--watch", "--state", folder],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell in the background lets its children ignore SIGINT; a terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # the child execs at once
+    ) as watching:
+        assert watching.stdout is not None
+        assert "requested" in watching.stdout.readline()
+        assert "start tulle serve" in watching.stdout.readline()
+        os.kill(watching.pid, signal.SIGINT)
+        _, complaint = watching.communicate(timeout=20)
     assert watching.returncode == 130
     assert complaint == "the rotation goes on without being watched: tulle ca status tells how far it is\n"
     assert read_inventory(folder).request is not None

@@ -114,7 +114,7 @@ SERVE = "serve {root}/good --state {root}/state --xds-address 127.0.0.1:0 --debu
         ("lint {root}/nowhere", "Directory '{root}/nowhere' does not exist."),
         ("explain TL9999", "there is no diagnostic TL9999"),
         ("sidecar shop/web-0 --join {root}/nowhere", "no join directory at {root}/nowhere"),
-        ("sidecar shop/web-0 --join {root}/no-join", "{root}/no-join/bundle.pem is missing"),
+        ("sidecar shop/web-0 --join {root}/no-join", "{root}/no-join/token is missing"),
         ("sidecar web-0 --join {root}/no-join", "'web-0' is not NAMESPACE/WORKLOAD"),
         ("sidecar shop/web-0 --join {root}/no-join --xds-address here", "'here' is not HOST:PORT"),
         ("bootstrap shop/web-0 --join {root}/nowhere --out {root}/out", "no join directory at {root}/nowhere"),
