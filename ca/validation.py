@@ -59,7 +59,9 @@ def _verify(chain: list[x509.Certificate], bundle: TrustBundle, now: datetime) -
     try:
         policy.build_client_verifier().verify(leaf, intermediates)
     except VerificationError as error:
-        raise SvidError(f"no valid path to a root of {spiffe_id.trust_domain}: {error}") from error
+        # What it was about is shown behind the reason, and holds names that the peer has chosen.
+        reason = str(error).partition("(encountered processing")[0].strip()
+        raise SvidError(f"no valid path to a root of {spiffe_id.trust_domain}: {reason}") from error
     return spiffe_id
 
 
