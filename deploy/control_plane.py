@@ -36,6 +36,7 @@ from xds.authentication import OperatorToken
 from xds.debug import DebugServer
 from xds.fanout import Fanout
 from xds.server import Port, XdsServer
+from xds.status import ProxyRegister
 from xds.store import Store
 
 _log = logging.getLogger(__name__)
@@ -102,12 +103,11 @@ class ControlPlane:
             trust.push()
             store.mark_ready()
             identities = Identities(state, store, lambda: live.mesh)
-            server: XdsServer
-            streams = lambda proxy: server.proxies.all_of(proxy)  # noqa: E731, PLW0108  # the server comes last
-            seen = Acknowledgements(state, identities, trust, streams)
+            proxies = ProxyRegister()
+            seen = Acknowledgements(state, identities, trust, proxies.all_of)
             followers = Followers(joins, trust, identities)
             rotation = Rotation(state, self._options.state, lambda: live.mesh, followers, seen)
-            server = self._server(store, state, live, rotation, _Joining(joins, spent))
+            server = self._server(store, state, live, rotation, proxies, _Joining(joins, spent))
             intake = Intake(_taking(live, joins, trust, server), server.fanout, self._options.hold_off)
             rejected = RejectionWatch(server, live)
             await stack.enter_async_context(self._serving(server, store, live, rejected))
@@ -122,7 +122,15 @@ class ControlPlane:
             )
             _log.info("stopping; sidecars go on with what they have")
 
-    def _server(self, store: Store, state: CaState, live: LiveMesh, rotation: Rotation, joining: _Joining) -> XdsServer:
+    def _server(
+        self,
+        store: Store,
+        state: CaState,
+        live: LiveMesh,
+        rotation: Rotation,
+        proxies: ProxyRegister,
+        joining: _Joining,
+    ) -> XdsServer:
         options, tokens, tls = self._options, JoinTokens(state.join_token_key), ServerCertificate(state)
         certificates = PeerCertificate(lambda: state.bundle)
         gate = Gate(certificates, TokenAuthenticator(tokens, "join"), joining.spent)
@@ -144,6 +152,7 @@ class ControlPlane:
             authorizer(lambda: live.mesh),
             tls.credentials(),
             options.xds_address,
+            proxies=proxies,
             operators=None if options.debug_token is None else OperatorToken(options.debug_token),
             observer=rotation,
             on_ack=rotation.on_ack,

@@ -72,6 +72,7 @@ class XdsServer:
         credentials: grpc.ServerCredentials,
         address: str,
         *,
+        proxies: ProxyRegister | None = None,
         operators: Authenticator | None = None,
         observer: Observer | None = None,
         metrics: Metrics | None = None,
@@ -85,7 +86,7 @@ class XdsServer:
         throttle: Throttle | None = None,
         on_ack: Callable[[str], None] | None = None,
     ) -> None:
-        self.proxies = ProxyRegister()
+        self.proxies = ProxyRegister() if proxies is None else proxies
         self.metrics = metrics or Metrics()
         self.rejections = Rejections()
         self.refusals = Refusals(self.metrics, throttle)
