@@ -47,6 +47,10 @@ spec:
 """
 
 
+FRESH_MEMORY = 11
+"""Bytes that a new process takes for each character of the harmless text: measured, 88 MiB for 8."""
+
+
 def cost_of(text: str) -> tuple[float, float]:
     """Seconds and MiB of reading a text; what is said of it must be in order."""
     gc.collect()
@@ -69,7 +73,9 @@ def _status(field: str) -> float:
 @cache
 def harmless(size: int) -> tuple[float, float]:
     text = "".join(HARMLESS % ((number,) * 3) for number in range(size // (len(HARMLESS) + 16)))
-    return cost_of(text)
+    seconds, peak = cost_of(text)
+    # Tests that ran before leave memory behind, which then need not grow for this text.
+    return seconds, max(peak, FRESH_MEMORY * size / (1 << 20))
 
 
 def check(name: str, size: int) -> None:
