@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 OPTIONS: tuple[tuple[str, int], ...] = (
-    # 100,000 names in one request are 4.2 MB, above gRPC's default; with the versions of 100,000 more it is 12 MB.
+    # 30,000 names of one type, which is the limit, may be more than gRPC's default of 4 MiB; so may the versions of
+    # everything that a proxy holds when it comes back.
     ("grpc.max_receive_message_length", 16 << 20),
     ("grpc.max_send_message_length", -1),
     ("grpc.max_metadata_size", 32 << 10),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gc
 import re
+import subprocess
+import sys
 import time
 from functools import cache
 from pathlib import Path
@@ -18,6 +20,7 @@ from smi.documents import MAX_TEXT, parse
 from tests.unit.smi.hostile import TEXTS
 from tests.unit.smi.outcomes import check_outcomes, lines_of
 
+ROOT = Path(__file__).parents[3]
 SMALL = MAX_TEXT // 32
 HARMLESS = """---
 apiVersion: v1
@@ -47,10 +50,6 @@ spec:
 """
 
 
-FRESH_MEMORY = 11
-"""Bytes that a new process takes for each character of the harmless text: measured, 88 MiB for 8."""
-
-
 def cost_of(text: str) -> tuple[float, float]:
     """Seconds and MiB of reading a text; what is said of it must be in order."""
     gc.collect()
@@ -70,12 +69,19 @@ def _status(field: str) -> float:
     return int(kibibytes) / 1024
 
 
+def harmless_cost(size: int) -> tuple[float, float]:
+    return cost_of("".join(HARMLESS % ((number,) * 3) for number in range(size // (len(HARMLESS) + 16))))
+
+
 @cache
 def harmless(size: int) -> tuple[float, float]:
-    text = "".join(HARMLESS % ((number,) * 3) for number in range(size // (len(HARMLESS) + 16)))
-    seconds, peak = cost_of(text)
-    # Tests that ran before leave memory behind, which then need not grow for this text.
-    return seconds, max(peak, FRESH_MEMORY * size / (1 << 20))
+    """Measured in a new process: tests before this one leave memory behind, which then need not grow."""
+    code = f"from tests.unit.smi.test_fuzz_hostile import harmless_cost; print(*harmless_cost({size}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=100
+    )
+    seconds, peak = map(float, done.stdout.split())
+    return seconds, peak
 
 
 def check(name: str, size: int) -> None:
